@@ -1,0 +1,1 @@
+"""Keywords that prove a live pool-managerd."""

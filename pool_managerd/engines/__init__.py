@@ -1,0 +1,1 @@
+"""One small module per engine kind: command line, environment, readiness, slots, version."""

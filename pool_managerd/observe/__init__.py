@@ -1,0 +1,1 @@
+"""Projections of the event stream: metrics and structured logs."""

@@ -1,0 +1,1 @@
+"""Protocol definitions and what is generated from them."""

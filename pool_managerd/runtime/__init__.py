@@ -1,0 +1,1 @@
+"""The shell that acts: spawns, adopts, probes and stops processes, tails logs, stores, supervises."""

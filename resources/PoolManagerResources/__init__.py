@@ -1,0 +1,1 @@
+"""Given/When/Then phrases for suites, importable by name after installation."""
