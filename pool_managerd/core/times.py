@@ -21,4 +21,4 @@ def parse_rfc3339(text: str) -> float:
 
     :raises ValueError: if ``text`` is not such a time.
     """
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return datetime.fromisoformat(text).timestamp()

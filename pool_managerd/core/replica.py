@@ -1,0 +1,357 @@
+"""The replica's state machine, as a table: (state, signal, now) -> (state, actions, reason).
+
+::
+
+    stopped → preflight → starting → loading → ready → draining → stopping → stopped
+                  ▲            any failure: (stopping, if a process is left) → backoff | circuit_open | failed | stopped
+                  └── backoff (time's up, or what was missing is there) · half_open (one trial) ← circuit_open
+
+The shell delivers a :class:`Signal` with its :class:`Input` and carries out the returned actions.
+A signal that has no row for the present phase changes nothing: late answers are harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+from pool_managerd.core import restart
+from pool_managerd.core.errors import Code
+from pool_managerd.core.failures import Failure, FailureClass
+from pool_managerd.core.phases import Phase
+from pool_managerd.core.restart import BreakerState, Next, RestartHistory, RestartPolicy, Verdict
+
+
+class Signal(StrEnum):
+    """What can happen to a replica."""
+
+    START = "start"
+    PREFLIGHT_PASSED = "preflight_passed"
+    SPAWNED = "spawned"
+    BECAME_READY = "became_ready"
+    ADOPTED = "adopted"
+    FAILED = "failed"
+    DRAIN = "drain"
+    UNDRAIN = "undrain"
+    STOP = "stop"
+    GONE = "gone"
+    TIMER = "timer"
+    TRIAL = "trial"
+    RECHECK = "recheck"
+    STABLE = "stable"
+    RESET = "reset"
+
+
+class Action(StrEnum):
+    """What the shell is to do next."""
+
+    PREFLIGHT = "preflight"
+    SPAWN = "spawn"
+    LOAD = "load"
+    WATCH = "watch"
+    STOP_PROCESS = "stop_process"
+    CLEAR_PROCESS = "clear_process"
+    CANCEL_PREFLIGHT = "cancel_preflight"
+    ARM_TIMER = "arm_timer"
+    BEGIN_TRIAL = "begin_trial"
+
+
+class StartCause(StrEnum):
+    """Who asked for a start. Only ``restart`` and ``trial`` count as restarts by the supervisor."""
+
+    OPERATOR = "operator"
+    RESTART = "restart"
+    TRIAL = "trial"
+    RECHECK = "recheck"
+    RELOAD = "reload"
+    RESTORE = "restore"
+
+
+class DrainCause(StrEnum):
+    """Why a replica drains."""
+
+    OPERATOR = "operator"
+    RELOAD = "reload"
+    DRIVER = "driver"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A signal and what comes with it.
+
+    :param process_left: for FAILED: whether the engine's process still lives.
+    :param let_leases_end: for FAILED: drain first, so that leases in flight may end (driver and CUDA errors).
+    :param spread: for FAILED: a random number from -1 to 1, for the jitter of the backoff.
+    """
+
+    signal: Signal
+    start: StartCause = StartCause.OPERATOR
+    drain: DrainCause = DrainCause.OPERATOR
+    failure: Failure | None = None
+    process_left: bool = False
+    let_leases_end: bool = False
+    spread: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """All that decides what a replica does next. Times are wall-clock seconds since the epoch.
+
+    :param after_stop: what follows once the process is gone; ``None`` for plain ``stopped``.
+    :param refusals: starts refused in a row for want of memory, a port or a device.
+    """
+
+    phase: Phase = Phase.STOPPED
+    since: float = 0.0
+    history: RestartHistory = field(default_factory=RestartHistory)
+    failure: Failure | None = None
+    failed_at: float | None = None
+    next_restart_at: float | None = None
+    ready_since: float | None = None
+    start: StartCause = StartCause.OPERATOR
+    drain: DrainCause | None = None
+    after_stop: Verdict | None = None
+    refusals: int = 0
+
+    @property
+    def waits_for(self) -> FailureClass | None:
+        """What a replica at rest waits for: memory, a port or a device, where that is why it is not running."""
+        if self.failure is None or self.phase not in {Phase.BACKOFF, Phase.FAILED}:
+            return None
+        waiting = {FailureClass.MEMORY, FailureClass.PORT, FailureClass.DEVICE}
+        return self.failure.failure_class if self.failure.failure_class in waiting else None
+
+    def ready_for_ms(self, now: float) -> float:
+        """For how long it has been Ready without a break."""
+        return 0.0 if self.ready_since is None else max(0.0, (now - self.ready_since) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a signal led to.
+
+    :param verdict: the restart policy's verdict, where a failure was judged.
+    :param storm_warning: a warning in words, where a restart is one of many.
+    """
+
+    state: ReplicaState
+    actions: tuple[Action, ...] = ()
+    reason: str = ""
+    verdict: Verdict | None = None
+    storm_warning: str | None = None
+
+
+Rule = Callable[[ReplicaState, Input, RestartPolicy, float], Step]
+
+
+def step(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
+    """The one function through which every change of a replica passes."""
+    rule = TRANSITIONS.get((state.phase, given.signal))
+    if rule is None:
+        return Step(state, reason=f"{given.signal} means nothing in phase {state.phase}")
+    return rule(state, given, policy, now)
+
+
+def _to(state: ReplicaState, phase: Phase, now: float) -> ReplicaState:
+    return replace(state, phase=phase, since=now)
+
+
+def _begin(state: ReplicaState, cause: StartCause, policy: RestartPolicy, now: float, reason: str) -> Step:
+    """Enter preflight; a start by the supervisor is counted as a restart."""
+    warning = None
+    history = state.history
+    if cause in {StartCause.RESTART, StartCause.TRIAL}:
+        history, warning = restart.after_restart(history, policy, now)
+    begun = replace(_to(state, Phase.PREFLIGHT, now), history=history, start=cause, next_restart_at=None, drain=None)
+    return Step(begun, (Action.PREFLIGHT,), reason, storm_warning=warning)
+
+
+def _start(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
+    """A start that somebody asks for. An open circuit is respected, whoever asks."""
+    history = state.history
+    if history.state is BreakerState.OPEN and given.start is not StartCause.RESTORE:
+        if history.open_until is not None and now < history.open_until:
+            waiting = replace(_to(state, Phase.CIRCUIT_OPEN, now), next_restart_at=history.open_until)
+            return Step(waiting, (Action.ARM_TIMER,), "the circuit is open: no start before its time is over")
+        return _half_open(state, given, policy, now)
+    return _begin(state, given.start, policy, now, given.reason or f"start by {given.start}")
+
+
+def _timer(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
+    failure_class = state.failure.failure_class if state.failure else FailureClass.CRASH
+    refused = failure_class in {FailureClass.MEMORY, FailureClass.PORT}
+    cause = StartCause.RECHECK if refused else StartCause.RESTART
+    return _begin(state, cause, policy, now, given.reason or "the backoff is over")
+
+
+def _recheck(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
+    if state.waits_for is None:
+        return Step(state, reason="nothing is waited for")
+    return _begin(state, StartCause.RECHECK, policy, now, given.reason or "what was missing is there")
+
+
+def _half_open(state: ReplicaState, _given: Input, _policy: RestartPolicy, now: float) -> Step:
+    history = restart.half_open(state.history)
+    turned = replace(_to(state, Phase.HALF_OPEN, now), history=history, next_restart_at=None)
+    return Step(turned, (Action.BEGIN_TRIAL,), "the circuit's open time is over: one trial start")
+
+
+def _trial(state: ReplicaState, _given: Input, policy: RestartPolicy, now: float) -> Step:
+    return _begin(state, StartCause.TRIAL, policy, now, "the trial start of a half-open circuit")
+
+
+def _preflight_passed(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    return Step(_to(state, Phase.STARTING, now), (Action.SPAWN,), given.reason or "all checks before the start passed")
+
+
+def _spawned(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    return Step(_to(state, Phase.LOADING, now), (Action.LOAD,), given.reason or "the engine's process runs")
+
+
+def _became_ready(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    ready = replace(_to(state, Phase.READY, now), ready_since=now, failure=None, failed_at=None, refusals=0)
+    return Step(ready, (Action.WATCH,), given.reason or "readiness and residency checks passed")
+
+
+def _adopted(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    """An engine that lived on while no daemon ran; it is Ready only after a readiness check of our own."""
+    return Step(_to(state, Phase.LOADING, now), (Action.LOAD,), given.reason or "the running engine was adopted")
+
+
+def _drain(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    draining = replace(_to(state, Phase.DRAINING, now), drain=given.drain)
+    return Step(draining, (), given.reason or f"drain for {given.drain}")
+
+
+def _undrain(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    if state.drain is DrainCause.DRIVER:
+        return Step(state, reason="a driver error's drain cannot be cancelled")
+    return Step(replace(_to(state, Phase.READY, now), drain=None), (), given.reason or "the drain was cancelled")
+
+
+def _rest(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    """Stop what has no process."""
+    at_rest = replace(_to(state, Phase.STOPPED, now), next_restart_at=None, after_stop=None, drain=None, refusals=0)
+    return Step(at_rest, (Action.CANCEL_PREFLIGHT,), given.reason or "stopped")
+
+
+def _stop(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    """Stop what has a process. A driver error's own verdict is kept; an operator's stop overrides any."""
+    keeps = state.drain is DrainCause.DRIVER and given.drain is DrainCause.DRIVER
+    stopping = replace(
+        _to(state, Phase.STOPPING, now), after_stop=state.after_stop if keeps else None, next_restart_at=None
+    )
+    return Step(stopping, (Action.STOP_PROCESS,), given.reason or "stop")
+
+
+def _stop_again(state: ReplicaState, given: Input, _policy: RestartPolicy, _now: float) -> Step:
+    return Step(replace(state, after_stop=None), (), given.reason or "no restart after this stop")
+
+
+def _gone(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
+    verdict = state.after_stop
+    cleared = replace(state, ready_since=None, after_stop=None, drain=None)
+    if verdict is None:
+        return Step(replace(_to(cleared, Phase.STOPPED, now), next_restart_at=None), (), given.reason or "process gone")
+    return _follow(cleared, verdict, policy, now)
+
+
+def _follow(state: ReplicaState, verdict: Verdict, policy: RestartPolicy, now: float) -> Step:
+    """Carry out a verdict: no process is left."""
+    at = verdict.at
+    if verdict.next is Next.CIRCUIT_OPEN and state.history.state is BreakerState.CLOSED:
+        # The operator reset the breaker while the process was still being stopped.
+        return _begin(state, StartCause.OPERATOR, policy, now, "the circuit was reset")
+    phase = Phase(str(verdict.next))
+    armed = (Action.ARM_TIMER,) if at is not None else ()
+    followed = replace(_to(state, phase, now), next_restart_at=at, ready_since=None)
+    return Step(followed, armed, verdict.reason)
+
+
+def _failed(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
+    failure = given.failure
+    if failure is None:
+        raise ValueError("a FAILED signal needs its failure")
+    refusal = failure.failure_class in {FailureClass.MEMORY, FailureClass.PORT}
+    refusals = state.refusals + 1 if refusal else 0
+    if state.drain is DrainCause.DRIVER and state.after_stop is not None:
+        # The failure that began this drain was judged already; that the engine now ended adds nothing.
+        history, verdict = state.history, state.after_stop
+    elif state.start is StartCause.RELOAD and state.phase in {Phase.PREFLIGHT, Phase.STARTING, Phase.LOADING}:
+        history, verdict = state.history, Verdict(Next.STOPPED, "the reload's new model failed: the old one comes back")
+    else:
+        history, verdict = restart.after_failure(
+            state.history,
+            policy,
+            failure_class=failure.failure_class,
+            now=now,
+            ready_for_ms=state.ready_for_ms(now),
+            spread=given.spread,
+            out_of_memory=failure.code is Code.OUT_OF_MEMORY,
+            refusals=refusals,
+        )
+        if state.drain in {DrainCause.OPERATOR, DrainCause.RELOAD}:
+            verdict = Verdict(Next.STOPPED, f"it ended while it was drained for {state.drain}")
+    judged = replace(state, history=history, failure=failure, failed_at=now, refusals=refusals)
+    if not given.process_left:
+        done = _follow(replace(judged, after_stop=None, drain=None), verdict, policy, now)
+        return replace(done, actions=(Action.CLEAR_PROCESS, *done.actions), verdict=verdict)
+    if given.let_leases_end and state.phase is Phase.READY:
+        draining = replace(_to(judged, Phase.DRAINING, now), drain=DrainCause.DRIVER, after_stop=verdict)
+        return Step(draining, (), f"{failure.message}; leases in flight may end first", verdict=verdict)
+    stopping = replace(_to(judged, Phase.STOPPING, now), after_stop=verdict, next_restart_at=None)
+    return Step(stopping, (Action.STOP_PROCESS,), failure.message, verdict=verdict)
+
+
+def _stable(state: ReplicaState, _given: Input, policy: RestartPolicy, now: float) -> Step:
+    history = restart.after_stable(state.history, policy, state.ready_for_ms(now))
+    return Step(replace(state, history=history), reason="stable")
+
+
+def _reset(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
+    """The operator closes the breaker; a replica that waits is tried at once."""
+    reset = replace(state, history=restart.closed(state.history))
+    if state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN, Phase.FAILED}:
+        return _begin(reset, StartCause.OPERATOR, policy, now, given.reason or "the circuit was reset")
+    return Step(reset, reason="the circuit was reset")
+
+
+TRANSITIONS: Mapping[tuple[Phase, Signal], Rule] = MappingProxyType(
+    {
+        (Phase.STOPPED, Signal.START): _start,
+        (Phase.STOPPED, Signal.ADOPTED): _adopted,
+        (Phase.PREFLIGHT, Signal.PREFLIGHT_PASSED): _preflight_passed,
+        (Phase.PREFLIGHT, Signal.FAILED): _failed,
+        (Phase.PREFLIGHT, Signal.STOP): _rest,
+        (Phase.STARTING, Signal.SPAWNED): _spawned,
+        (Phase.STARTING, Signal.FAILED): _failed,
+        (Phase.STARTING, Signal.STOP): _stop,
+        (Phase.LOADING, Signal.BECAME_READY): _became_ready,
+        (Phase.LOADING, Signal.FAILED): _failed,
+        (Phase.LOADING, Signal.STOP): _stop,
+        (Phase.READY, Signal.FAILED): _failed,
+        (Phase.READY, Signal.DRAIN): _drain,
+        (Phase.READY, Signal.STOP): _stop,
+        (Phase.READY, Signal.STABLE): _stable,
+        (Phase.DRAINING, Signal.FAILED): _failed,
+        (Phase.DRAINING, Signal.UNDRAIN): _undrain,
+        (Phase.DRAINING, Signal.STOP): _stop,
+        (Phase.STOPPING, Signal.GONE): _gone,
+        (Phase.STOPPING, Signal.STOP): _stop_again,
+        (Phase.BACKOFF, Signal.START): _start,
+        (Phase.BACKOFF, Signal.TIMER): _timer,
+        (Phase.BACKOFF, Signal.RECHECK): _recheck,
+        (Phase.BACKOFF, Signal.STOP): _rest,
+        (Phase.CIRCUIT_OPEN, Signal.TIMER): _half_open,
+        (Phase.CIRCUIT_OPEN, Signal.STOP): _rest,
+        (Phase.HALF_OPEN, Signal.TRIAL): _trial,
+        (Phase.HALF_OPEN, Signal.STOP): _rest,
+        (Phase.FAILED, Signal.START): _start,
+        (Phase.FAILED, Signal.RECHECK): _recheck,
+        (Phase.FAILED, Signal.STOP): _rest,
+        **{(phase, Signal.RESET): _reset for phase in Phase},
+    }
+)

@@ -1,0 +1,336 @@
+"""The restart policy as values: backoff, circuit breaker, rate limit and storm detection of one replica.
+
+Nothing here knows a clock or a process. Each function takes the history of a replica and returns the new
+one with a verdict, and every verdict carries its reason in words. Times are wall-clock seconds since the
+epoch, so that they mean the same after a restart of the daemon; durations are milliseconds.
+
+The breaker stops *starts*. It never takes a Ready replica out of service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from pool_managerd.core.failures import FailureClass
+
+
+class BreakerState(StrEnum):
+    """Whether starts are allowed."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class BreakerKind(StrEnum):
+    """Which count opened the breaker."""
+
+    GENERAL = "general"
+    DRIVER = "driver"
+
+
+class Next(StrEnum):
+    """What is to follow a failure."""
+
+    BACKOFF = "backoff"
+    CIRCUIT_OPEN = "circuit_open"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """The numbers of ``[pool.restart]`` and ``[pool.breaker]``, with the SPEC's defaults; ``_ms`` is milliseconds."""
+
+    initial_ms: int = 1_000
+    factor: float = 2.0
+    max_ms: int = 60_000
+    floor_ms: int = 500
+    jitter: float = 0.1
+    driver_factor: float = 2.0
+    stable_ms: int = 300_000
+    rate: int = 10
+    rate_window_ms: int = 60_000
+    storm_warn: int = 5
+    storm_open: int = 10
+    storm_open_window_ms: int = 30_000
+    on_exit_zero: str = "stop"
+    breaker_failures: int = 5
+    breaker_driver_failures: int = 5
+    breaker_open_ms: int = 300_000
+    breaker_max_open_ms: int = 3_600_000
+    breaker_stable_ms: int = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class RestartHistory:
+    """All that the policy remembers of one replica; it survives the daemon.
+
+    :param failures: consecutive failures, without those of the driver.
+    :param driver_failures: consecutive driver and CUDA failures.
+    :param restarts: when the supervisor restarted this replica, oldest first; only the rate window is kept.
+    :param restart_count: all restarts ever made by the supervisor; never falls.
+    :param last_open_ms: how long the breaker was opened for last; 0 once it has closed.
+    :param oom_times: when the replica ran out of memory, for naming an OOM storm.
+    """
+
+    failures: int = 0
+    driver_failures: int = 0
+    state: BreakerState = BreakerState.CLOSED
+    kind: BreakerKind = BreakerKind.GENERAL
+    open_until: float | None = None
+    last_open_ms: int = 0
+    restarts: tuple[float, ...] = ()
+    restart_count: int = 0
+    oom_times: tuple[float, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For the store."""
+        return {
+            "failures": self.failures,
+            "driver_failures": self.driver_failures,
+            "state": str(self.state),
+            "kind": str(self.kind),
+            "open_until": self.open_until,
+            "last_open_ms": self.last_open_ms,
+            "restarts": list(self.restarts),
+            "restart_count": self.restart_count,
+            "oom_times": list(self.oom_times),
+        }
+
+    @classmethod
+    def from_json(cls, doc: Mapping[str, Any]) -> RestartHistory:
+        """The inverse of :meth:`as_json`."""
+        return cls(
+            failures=doc["failures"],
+            driver_failures=doc["driver_failures"],
+            state=BreakerState(doc["state"]),
+            kind=BreakerKind(doc["kind"]),
+            open_until=doc["open_until"],
+            last_open_ms=doc["last_open_ms"],
+            restarts=tuple(doc["restarts"]),
+            restart_count=doc["restart_count"],
+            oom_times=tuple(doc["oom_times"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows a failure, and why.
+
+    :param at: when the next start is due, or when the circuit turns half-open; ``None`` if never by itself.
+    :param delay_ms: the same as a duration from now.
+    :param storm: ``restart_storm`` or ``oom_storm`` where one was found, else ``None``.
+    :param opened: whether this verdict opened (or reopened) the breaker.
+    :param rate_limited: whether the rate window, not the backoff, set the delay.
+    """
+
+    next: Next
+    reason: str
+    at: float | None = None
+    delay_ms: int | None = None
+    storm: str | None = None
+    opened: bool = False
+    rate_limited: bool = False
+
+
+#: 5 out-of-memory failures within a minute are an OOM storm (behaviour B-SUPER-038).
+OOM_STORM = 5
+
+
+def backoff_ms(policy: RestartPolicy, consecutive: int, *, driver: bool, spread: float) -> int:
+    """The delay before a restart, in milliseconds.
+
+    :param consecutive: how many failures in a row, this one included (at least 1).
+    :param spread: where in the jitter's range, from -1 to 1.
+    """
+    base = float(policy.initial_ms)
+    # A plain power overflows for absurd counts; past the cap its value no longer matters.
+    for _ in range(consecutive - 1):
+        base *= policy.factor
+        if base >= policy.max_ms:
+            break
+    base = min(base, float(policy.max_ms))
+    if driver:
+        base *= policy.driver_factor
+    base = max(float(policy.floor_ms), min(base, float(policy.max_ms)))
+    jittered = base * (1 + policy.jitter * max(-1.0, min(1.0, spread)))
+    return round(max(float(policy.floor_ms), min(jittered, float(policy.max_ms))))
+
+
+def recent(times: tuple[float, ...], now: float, window_ms: int) -> tuple[float, ...]:
+    """Those of ``times`` that lie within the last ``window_ms``."""
+    return tuple(at for at in times if at > now - window_ms / 1000)
+
+
+def after_failure(
+    history: RestartHistory,
+    policy: RestartPolicy,
+    *,
+    failure_class: FailureClass,
+    now: float,
+    ready_for_ms: float,
+    spread: float,
+    out_of_memory: bool = False,
+    refusals: int = 1,
+) -> tuple[RestartHistory, Verdict]:
+    """Decide what follows a failure.
+
+    :param ready_for_ms: how long the replica had been Ready, without a break, when it failed; 0 if it was not.
+    :param spread: a random number from -1 to 1, for the jitter.
+    :param out_of_memory: whether the engine ran out of memory (a crash of its own, not a refused preflight).
+    :param refusals: how many times in a row the start was refused for want of memory or port, this time included.
+    """
+    match failure_class:
+        case FailureClass.CONFIGURATION:
+            return history, Verdict(Next.FAILED, "the configuration is at fault: not retried until the operator acts")
+        case FailureClass.DEVICE:
+            return history, Verdict(Next.FAILED, "the device is not usable: started again once it is back")
+        case FailureClass.MEMORY | FailureClass.PORT:
+            what = "the memory" if failure_class is FailureClass.MEMORY else "the port"
+            delay = backoff_ms(policy, refusals, driver=False, spread=spread)
+            return history, Verdict(
+                Next.BACKOFF,
+                f"not counted as a failure: started as soon as {what} is free, next full attempt in {delay} ms",
+                at=now + delay / 1000,
+                delay_ms=delay,
+            )
+        case FailureClass.CLEAN_EXIT if policy.on_exit_zero != "restart":
+            return history, Verdict(Next.STOPPED, 'exit code 0 is not a failure and on_exit_zero is "stop"')
+        case FailureClass.CLEAN_EXIT:
+            delay = backoff_ms(policy, 1, driver=False, spread=spread)
+            reason = f'on_exit_zero is "restart": started again in {delay} ms'
+            return history, Verdict(Next.BACKOFF, reason, at=now + delay / 1000, delay_ms=delay)
+        case FailureClass.CRASH | FailureClass.DRIVER:
+            counted = _count(history, policy, failure_class, now, ready_for_ms, out_of_memory=out_of_memory)
+            return _after_counted(counted, policy, failure_class, now, spread)
+
+
+def _count(
+    history: RestartHistory,
+    policy: RestartPolicy,
+    failure_class: FailureClass,
+    now: float,
+    ready_for_ms: float,
+    *,
+    out_of_memory: bool,
+) -> RestartHistory:
+    if ready_for_ms >= policy.stable_ms:
+        history = replace(history, failures=0, driver_failures=0)
+    driver = failure_class is FailureClass.DRIVER
+    ooms = recent(history.oom_times, now, policy.rate_window_ms) + ((now,) if out_of_memory else ())
+    return replace(
+        history,
+        failures=history.failures + (not driver),
+        driver_failures=history.driver_failures + driver,
+        oom_times=ooms,
+    )
+
+
+def _after_counted(
+    history: RestartHistory, policy: RestartPolicy, failure_class: FailureClass, now: float, spread: float
+) -> tuple[RestartHistory, Verdict]:
+    driver = failure_class is FailureClass.DRIVER
+    oom_storm = "oom_storm" if len(history.oom_times) == OOM_STORM else None
+    if history.state is BreakerState.HALF_OPEN:
+        open_ms = min(max(history.last_open_ms * 2, policy.breaker_open_ms), policy.breaker_max_open_ms)
+        kind = BreakerKind.DRIVER if driver else BreakerKind.GENERAL
+        return _open(history, kind, now, open_ms, "the trial start failed", oom_storm)
+    if driver and history.driver_failures >= policy.breaker_driver_failures:
+        reason = f"{history.driver_failures} consecutive driver failures"
+        return _open(history, BreakerKind.DRIVER, now, policy.breaker_open_ms, reason, oom_storm)
+    if not driver and history.failures >= policy.breaker_failures:
+        reason = f"{history.failures} consecutive failures"
+        return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, reason, oom_storm)
+    in_storm = recent(history.restarts, now, policy.storm_open_window_ms)
+    if len(in_storm) >= policy.storm_open:
+        reason = f"{len(in_storm)} restarts within {policy.storm_open_window_ms / 1000:g} s"
+        return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, reason, "restart_storm")
+    return history, _backoff(history, policy, now, spread, driver=driver, storm=oom_storm)
+
+
+def _open(
+    history: RestartHistory, kind: BreakerKind, now: float, open_ms: int, why: str, storm: str | None
+) -> tuple[RestartHistory, Verdict]:
+    until = now + open_ms / 1000
+    opened = replace(history, state=BreakerState.OPEN, kind=kind, open_until=until, last_open_ms=open_ms)
+    verdict = Verdict(
+        Next.CIRCUIT_OPEN,
+        f"circuit opened: {why}; no start for {open_ms} ms, then one trial",
+        at=until,
+        delay_ms=open_ms,
+        storm=storm,
+        opened=True,
+    )
+    return opened, verdict
+
+
+def _backoff(
+    history: RestartHistory, policy: RestartPolicy, now: float, spread: float, *, driver: bool, storm: str | None
+) -> Verdict:
+    consecutive = history.failures + history.driver_failures
+    delay = backoff_ms(policy, consecutive, driver=driver, spread=spread)
+    at = now + delay / 1000
+    reason = f"failure {consecutive} in a row: restart in {delay} ms"
+    window = recent(history.restarts, now, policy.rate_window_ms)
+    limited = False
+    if len(window) >= policy.rate:
+        # The window allows the next start when its oldest of the last `rate` restarts has left it.
+        allowed = window[len(window) - policy.rate] + policy.rate_window_ms / 1000
+        if allowed > at:
+            limited = True
+            at = allowed
+            delay = round((at - now) * 1000)
+            reason = (
+                f"{len(window)} restarts within {policy.rate_window_ms / 1000:g} s reach the limit of {policy.rate}: "
+                f"restart in {delay} ms"
+            )
+    return Verdict(Next.BACKOFF, reason, at=at, delay_ms=delay, storm=storm, rate_limited=limited)
+
+
+def after_restart(history: RestartHistory, policy: RestartPolicy, now: float) -> tuple[RestartHistory, str | None]:
+    """Note that the supervisor restarts the replica now. The second value is a storm warning in words, or ``None``."""
+    window = (*recent(history.restarts, now, policy.rate_window_ms), now)
+    history = replace(history, restarts=window, restart_count=history.restart_count + 1)
+    if len(window) > policy.storm_warn:
+        return history, f"{len(window)} restarts within {policy.rate_window_ms / 1000:g} s"
+    return history, None
+
+
+def half_open(history: RestartHistory) -> RestartHistory:
+    """The open time is over: one trial start is allowed."""
+    return replace(history, state=BreakerState.HALF_OPEN, open_until=None)
+
+
+def after_stable(history: RestartHistory, policy: RestartPolicy, ready_for_ms: float) -> RestartHistory:
+    """Forget what a replica that has been Ready for ``ready_for_ms`` has outlived."""
+    if history.state is BreakerState.HALF_OPEN and ready_for_ms >= policy.breaker_stable_ms:
+        return closed(history)
+    if history.state is BreakerState.CLOSED and ready_for_ms >= policy.stable_ms:
+        return replace(history, failures=0, driver_failures=0)
+    return history
+
+
+def closed(history: RestartHistory) -> RestartHistory:
+    """Close the breaker, as after a stable trial or by the operator. The restart window stays as it is."""
+    return replace(
+        history,
+        failures=0,
+        driver_failures=0,
+        state=BreakerState.CLOSED,
+        kind=BreakerKind.GENERAL,
+        open_until=None,
+        last_open_ms=0,
+    )
+
+
+def next_stable_ms(history: RestartHistory, policy: RestartPolicy, ready_for_ms: float) -> float | None:
+    """After how many more milliseconds of Ready :func:`after_stable` would change something; ``None`` if never."""
+    if history.state is BreakerState.HALF_OPEN:
+        return max(0.0, policy.breaker_stable_ms - ready_for_ms)
+    if history.failures or history.driver_failures:
+        return max(0.0, policy.stable_ms - ready_for_ms)
+    return None
