@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Self
 
 from pool_managerd.core.events import Event, EventKind
 from pool_managerd.observe.correlation import CORRELATION_ID
@@ -110,7 +111,7 @@ class EventBus:
         for project in (self._append, *self._projections):
             try:
                 project(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever a projection does, the others and the caller go on
                 _log.exception("an event's projection failed", extra={"revision": event.revision})
         for subscription in self._subscriptions:
             subscription.wake()
@@ -145,29 +146,41 @@ class EventBus:
                 async for event in subscription:
                     yield event
             return
-        last = max(since, -1)
+        last = since
+        async with aclosing(self._stored(since, history, oldest)) as stored:
+            async for event in stored:
+                last = event.revision
+                yield event
+        async with self.subscribe(after=max(last, self.ring_start - 1)) as subscription:
+            async for event in subscription:
+                yield event
+
+    async def _stored(self, last: int, history: History, oldest: Callable[[], int]) -> AsyncGenerator[Event, None]:
+        """Read what is older than the ring, page by page, with a gap frame where events are missing."""
         kept_from = self._kept_from(oldest())
         if last + 1 < kept_from:
             yield self.gap(last + 1, kept_from - 1)
             last = kept_from - 1
-        # Older than the ring: from the store, page by page.
         while last + 1 < (ring_start := self.ring_start):
             page = [event for event in await history(last, HISTORY_PAGE) if event.revision > last]
-            if (lost_to := oldest() - 1) > last and (not page or page[0].revision > lost_to):
-                yield self.gap(last + 1, lost_to)
-                last = lost_to
+            kept_from = oldest()
+            if last + 1 < kept_from and not (page and page[0].revision < kept_from):
+                yield self.gap(last + 1, kept_from - 1)
+                last = kept_from - 1
             for event in page:
-                if (missing := max(last + 1, self._first)) < event.revision:
-                    yield self.gap(missing, event.revision - 1)
+                if hole := self._hole(last, event.revision):
+                    yield hole
                 yield event
                 last = event.revision
             if not page:
-                if (missing := max(last + 1, self._first)) < ring_start:
-                    yield self.gap(missing, ring_start - 1)
-                last = ring_start - 1
-        async with self.subscribe(after=last) as subscription:
-            async for event in subscription:
-                yield event
+                if hole := self._hole(last, ring_start):
+                    yield hole
+                last = max(last, ring_start - 1)
+
+    def _hole(self, last: int, revision: int) -> Event | None:
+        # Within one run of the daemon revisions have no holes of their own; between two runs they have.
+        missing = max(last + 1, self._first)
+        return self.gap(missing, revision - 1) if missing < revision else None
 
     def gap(self, missed_from: int, missed_to: int) -> Event:
         """Make the frame that says which revisions a watcher missed. It is not published."""
@@ -234,7 +247,7 @@ class Subscription:
         self._news = asyncio.Event()
         self._done = False
 
-    def __aiter__(self) -> Subscription:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
@@ -247,14 +260,11 @@ class Subscription:
         if self._done:
             raise StopAsyncIteration
         start = self._bus.ring_start
-        if self._last + 1 < start:
-            event = self._bus.gap(self._last + 1, start - 1)
-        else:
-            event = self._bus.at(self._last + 1)
+        event = self._bus.gap(self._last + 1, start - 1) if self._last + 1 < start else self._bus.at(self._last + 1)
         self._last = event.revision
         return event
 
-    async def __aenter__(self) -> Subscription:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
