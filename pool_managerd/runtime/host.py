@@ -1,0 +1,62 @@
+"""What all replicas of a daemon share: clock, events, store, devices, ports, turns to load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from pool_managerd.config import Config
+from pool_managerd.devices.inventory import Inventory
+from pool_managerd.devices.memory import Reservations
+from pool_managerd.observe.bus import EventBus
+from pool_managerd.runtime.files import StateDir
+from pool_managerd.runtime.logs import LogWatcher
+from pool_managerd.runtime.sockets import PortAllocator
+from pool_managerd.runtime.store import Store
+from pool_managerd.runtime.turns import LoadTurns
+
+
+@dataclass(slots=True)
+class Host:
+    """The daemon's shared parts.
+
+    :param state_id: names this state directory in the environment marker of every engine.
+    :param clock: wall time in seconds since the epoch.
+    :param quarantined: UUIDs of devices on which nothing is started until a re-test has passed.
+    :param shutting_down: once true, nothing is started any more.
+    """
+
+    config: Config
+    state_id: str
+    clock: Callable[[], float]
+    bus: EventBus
+    store: Store
+    state_dir: StateDir
+    inventory: Inventory
+    reservations: Reservations
+    ports: PortAllocator
+    logs: LogWatcher
+    turns: LoadTurns
+    quarantined: set[str] = field(default_factory=set)
+    shutting_down: bool = False
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def start_task(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run ``work`` beside everything else. A fault in it ends up in the log, never in silence."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{task.get_name()} failed", "exception": fault, "task": task}
+            )
+
+    def marker(self, pool_id: str, replica_id: str) -> str:
+        """The value of ``POOL_MANAGERD_MARKER`` by which all processes of a replica are found."""
+        return f"{self.state_id}:{pool_id}:{replica_id}"
