@@ -1,0 +1,200 @@
+"""Structured logs: one JSON object per line (or a readable console form) on stderr.
+
+Every line has ``time`` (UTC), ``level`` and ``event``. The lines of libraries (uvicorn, grpc, asyncio) take the
+same way through :mod:`logging`. Writing happens in a thread (:mod:`pool_managerd.observe.logwriter`), so that
+nobody who stops reading can stop the daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Mapping, MutableMapping
+from types import TracebackType
+from typing import Any
+
+import structlog
+
+from pool_managerd.core.times import rfc3339
+from pool_managerd.observe.correlation import CORRELATION_ID
+from pool_managerd.observe.logwriter import LogWriter
+
+LEVELS: Mapping[str, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
+#: What stands in a line in place of a secret.
+REDACTED = "[redacted]"
+
+_SECRET_KEY = re.compile(r"token|secret|password|passwd|authorization|api[_-]?key|credential", re.IGNORECASE)
+_NO_SECRETS = frozenset({"token_file", "readonly_token_file", "tokens_per_s"})
+#: A secret shorter than this is not looked for inside of texts: it would blacken ordinary words.
+_MIN_SECRET = 6
+_STDLIB = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+_configured: dict[str, LogWriter] = {}
+
+Processor = structlog.typing.Processor
+EventDict = MutableMapping[str, Any]
+
+
+def configure_logging(
+    *, format_: str = "json", level: str = "info", fd: int = 2, secrets: Iterable[str] = ()
+) -> LogWriter:
+    """Send every log line of this process to ``fd``; again: change format, level or secrets.
+
+    :param format_: ``json`` or ``console`` (``log.format``).
+    :param level: the least level that is shown (``log.level``).
+    :param secrets: texts that must not stand in any line, such as the API tokens.
+    :raises ValueError: for an unknown format or level.
+    """
+    if format_ not in {"json", "console"}:
+        raise ValueError(f'log.format = "{format_}": json or console')
+    if level not in LEVELS:
+        raise ValueError(f'log.level = "{level}": one of {", ".join(LEVELS)}')
+    close_logging()
+    writer = LogWriter(fd)
+    _configured["writer"] = writer
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            _add_time_and_correlation,
+            structlog.processors.format_exc_info,
+            _Redactor(secrets),
+            _Json() if format_ == "json" else _console(colors=os.isatty(fd)),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: _LineLogger(writer),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_ToStructlog()]
+    root.setLevel(LEVELS[level])
+    # A request's access line says nothing that an event or a metric does not; grpc and asyncio chat below warning.
+    for name in ("uvicorn.access", "asyncio", "grpc", "grpc._cython.cygrpc"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    warnings.simplefilter("default")
+    sys.excepthook = _log_uncaught
+    return writer
+
+
+def close_logging() -> None:
+    """Write out what waits; later lines are written directly."""
+    if writer := _configured.pop("writer", None):
+        writer.close()
+
+
+def get_logger(**values: Any) -> structlog.typing.FilteringBoundLogger:
+    """Return a logger whose lines carry ``values``: ``get_logger(pool_id="chat").warning("what happened", key=1)``."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(**values)
+    return logger
+
+
+def redact_arguments(arguments: Iterable[str]) -> list[str]:
+    """Return a command line with the values of secret options (``--api-key X``, ``--token=X``) left out."""
+    shown: list[str] = []
+    hide_next = False
+    for argument in arguments:
+        name, has_value, _ = argument.partition("=")
+        secret = argument.startswith("-") and _is_secret(name.lstrip("-"))
+        if hide_next and not argument.startswith("-"):
+            shown.append(REDACTED)
+        else:
+            shown.append(f"{name}={REDACTED}" if secret and has_value else argument)
+        hide_next = secret and not has_value
+    return shown
+
+
+class _LineLogger:
+    """The end of structlog's chain: takes a finished line."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
+
+    def msg(self, line: str) -> None:
+        if lost := self._writer.take_lost():
+            self._writer.write(
+                json.dumps(
+                    {"time": rfc3339(time.time()), "level": "warning", "event": "log lines were lost", "lines": lost}
+                )
+            )
+        self._writer.write(line)
+
+    debug = info = warning = error = critical = exception = fatal = log = failure = err = msg
+
+
+class _ToStructlog(logging.Handler):
+    """Takes the lines of :mod:`logging` into the same stream."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            extra = {key: value for key, value in vars(record).items() if key not in _STDLIB}
+            level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+            structlog.get_logger().log(
+                level, record.getMessage(), **{**extra, "logger": record.name, "exc_info": record.exc_info}
+            )
+        except Exception:  # noqa: BLE001 - a line that can't be made must not break what it tells of
+            self.handleError(record)
+
+
+class _Redactor:
+    """Blackens the values of secret keys, and known secrets wherever they stand."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = sorted({text for text in secrets if len(text) >= _MIN_SECRET}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def __call__(self, _logger: Any, _method: str, event_dict: EventDict) -> EventDict:
+        return {key: self._clean(key, value) for key, value in event_dict.items()}
+
+    def _clean(self, key: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(inner): self._clean(str(inner), deep) for inner, deep in value.items()}
+        if _is_secret(key) and value not in (None, "", True, False):
+            return REDACTED
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [self._clean(key, item) for item in value]
+        if isinstance(value, str) and self._known:
+            return self._known.sub(REDACTED, value)
+        return value
+
+
+class _Json:
+    """Renders a line as one JSON object, the three fixed fields first."""
+
+    def __call__(self, _logger: Any, _method: str, event_dict: EventDict) -> str:
+        ordered = {key: event_dict.pop(key, None) for key in ("time", "level", "event")}
+        ordered.update(event_dict)
+        return json.dumps(ordered, default=str)
+
+
+def _console(*, colors: bool) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _is_secret(key: str) -> bool:
+    return bool(_SECRET_KEY.search(key)) and key.lower().replace("-", "_") not in _NO_SECRETS
+
+
+def _add_time_and_correlation(_logger: Any, _method: str, event_dict: EventDict) -> EventDict:
+    event_dict.setdefault("time", rfc3339(time.time()))
+    if "correlation_id" not in event_dict and (correlation_id := CORRELATION_ID.get()) is not None:
+        event_dict["correlation_id"] = correlation_id
+    return event_dict
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    get_logger().critical("uncaught exception", exc_info=(kind, error, trace))
