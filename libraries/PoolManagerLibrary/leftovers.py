@@ -1,0 +1,74 @@
+"""Finding, and at the very end killing, every process that a run has started, however it was detached.
+
+A process belongs to a run when the run's own temporary folder stands in its environment or command line: the
+daemon gets it in both, engines and their children inherit it (their log, config and device folder lie in there).
+Run as a program (``python -I -S leftovers.py FOLDER``) it waits for its standard input to close, which happens when the run
+ends for whatever reason, SIGKILL included; then it kills what is left and removes the folder. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # this file must start in milliseconds: no pathlib
+            return file.read()
+    except OSError:
+        return b""
+
+
+def processes_of(*marks: str, but: tuple[int, ...] = ()) -> list[int]:
+    """The living processes that have one of the texts in their environment or command line (zombies do not live)."""
+    needles = [mark.encode() for mark in marks]
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) in but or int(entry) == os.getpid():
+            continue
+        blob = _read(f"/proc/{entry}/environ") + b"\0" + _read(f"/proc/{entry}/cmdline")
+        if any(needle in blob for needle in needles):
+            state = _read(f"/proc/{entry}/stat").rpartition(b")")[2].split()[:1]
+            if state not in ([], [b"Z"], [b"X"]):
+                found.append(int(entry))
+    return sorted(found)
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process for a message."""
+    return _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def kill_all(*marks: str, but: tuple[int, ...] = (), rounds: int = 50) -> list[int]:
+    """SIGKILL every process of a run until none is left; returns all that were found."""
+    killed: set[int] = set()
+    for _ in range(rounds):
+        found = processes_of(*marks, but=but)
+        if not found:
+            break
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed.update(found)
+        time.sleep(0.02)
+    return sorted(killed)
+
+
+def main() -> None:
+    """Wait for the end of the run, then clean up after it."""
+    folder = sys.argv[1]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    while os.read(0, 4096):
+        pass
+    kill_all(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
