@@ -1,0 +1,237 @@
+"""Logs: one JSON object per line, one line per event, no secret, and a reader who stops stops nobody."""
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+import structlog
+
+from pool_managerd.core.events import Event, EventKind
+from pool_managerd.observe.correlation import CORRELATION_ID
+from pool_managerd.observe.eventlog import event_projection, level_of, log_event, sentence
+from pool_managerd.observe.logs import close_logging, configure_logging, get_logger, redact_arguments
+from pool_managerd.observe.logwriter import LogWriter
+
+
+@pytest.fixture
+def log(tmp_path):
+    """Configure logging into a file; calling the fixture's value gives the lines so far."""
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level, sys.excepthook)
+
+    class Log:
+        def configure(self, **options):
+            self.writer = configure_logging(fd=fd, **options)
+
+        def text(self) -> str:
+            assert self.writer.flush()
+            return path.read_text()
+
+        def lines(self) -> list[dict]:
+            return [json.loads(line) for line in self.text().splitlines()]
+
+    with warnings.catch_warnings():
+        yield Log()
+        close_logging()
+    logging.captureWarnings(capture=False)
+    root.handlers[:], level, sys.excepthook = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+    os.close(fd)
+
+
+def event(kind: EventKind = EventKind.PHASE, **fields) -> Event:
+    return Event(
+        **{"revision": 7, "at": 1_700_000_000.25, "kind": kind, "pool_id": "chat", "replica_id": "r0"} | fields
+    )
+
+
+def test_a_line_is_one_json_object_whatever_its_values_hold(log):
+    log.configure()
+    get_logger().info("a\nb", value="x\r\n\x00\x1b[31m\u2028y", path=os.fsdecode(b"\xff"), obj=object())
+    (line,) = log.lines()
+    assert list(line)[:3] == ["time", "level", "event"]
+    assert line["event"] == "a\nb"
+    assert line["value"] == "x\r\n\x00\x1b[31m\u2028y"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+
+
+def test_the_lines_of_libraries_and_warnings_take_the_same_form(log):
+    log.configure()
+    logging.getLogger("uvicorn.error").warning("port %d", 9200, extra={"key": "value"})
+    warnings.warn("old", DeprecationWarning, stacklevel=1)
+    try:
+        raise ValueError("bad")  # noqa: TRY301
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+    library, warning, failure = log.lines()
+    assert (library["event"], library["level"], library["logger"], library["key"]) == (
+        "port 9200", "warning", "uvicorn.error", "value",
+    )  # fmt: skip
+    assert "DeprecationWarning: old" in warning["event"]
+    assert failure["level"] == "error"
+    assert "ValueError: bad" in failure["exception"]
+
+
+def test_the_level_hides_what_is_below_it(log):
+    log.configure(level="warning")
+    get_logger().info("hidden")
+    logging.getLogger("x").info("hidden")
+    get_logger().error("shown")
+    assert [line["event"] for line in log.lines()] == ["shown"]
+
+
+def test_the_console_form_is_readable(log):
+    log.configure(format_="console")
+    get_logger().warning("something happened", pool_id="chat")
+    text = log.text()
+    assert "something happened" in text
+    assert "pool_id=chat" in text
+    assert "\x1b" not in text
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(text)
+
+
+@pytest.mark.parametrize("options", [{"format_": "xml"}, {"level": "loud"}])
+def test_an_unknown_format_or_level_is_refused(log, options):
+    with pytest.raises(ValueError, match=next(iter(options.values()))):
+        configure_logging(**options)
+
+
+def test_secrets_are_blackened_wherever_they_stand(log):
+    log.configure(secrets=["s3cr3t-token"])
+    get_logger().info(
+        "said s3cr3t-token",
+        api_token="other",
+        headers={"Authorization": "Bearer z"},
+        values=["x s3cr3t-token y"],
+        tokens_per_s=5,
+    )
+    text = log.text()
+    assert "s3cr3t" not in text
+    assert "other" not in text
+    assert "Bearer" not in text
+    assert log.lines()[0]["tokens_per_s"] == 5
+
+
+def test_command_lines_are_shown_without_secret_values():
+    shown = redact_arguments(["serve", "--api-key", "k", "--hf-token=t", "--port", "1", "--api-key-file"])
+    assert shown == ["serve", "--api-key", "[redacted]", "--hf-token=[redacted]", "--port", "1", "--api-key-file"]
+
+
+def test_a_line_caused_by_a_request_has_its_correlation_id(log):
+    log.configure()
+    reset = CORRELATION_ID.set("caller-1")
+    get_logger().info("within")
+    CORRELATION_ID.reset(reset)
+    get_logger().info("outside")
+    within, outside = log.lines()
+    assert within["correlation_id"] == "caller-1"
+    assert "correlation_id" not in outside
+
+
+def test_an_events_line_agrees_with_the_event_and_adds_what_is_known_of_the_pool(log):
+    log.configure()
+    happened = event(
+        from_="loading",
+        to="backoff",
+        code="ENGINE_EXITED",
+        reason="exit code 3\nlast words",
+        details={"exit_code": 3, "hint": "see the log", "kind": "clash", "backoff_ms": 500},
+        correlation_id="c-1",
+    )
+    event_projection(lambda _: {"engine": "simulated", "engine_version": "1.0", "backoff_ms": 0, "event": "no"})(
+        happened
+    )
+    (line,) = log.lines()
+    wire = happened.as_json()
+    same = ("revision", "kind", "pool_id", "replica_id", "from", "to", "code", "reason", "correlation_id")
+    assert {key: line[key] for key in same} == {key: wire[key] for key in same}
+    assert line["time"] == wire["at"]
+    assert (line["event"], line["level"]) == ("phase", "error")
+    assert (line["engine"], line["engine_version"], line["exit_code"], line["backoff_ms"]) == (
+        "simulated",
+        "1.0",
+        3,
+        500,
+    )
+    assert line["details_kind"] == "clash"
+    assert line["last_error"] == {"code": "ENGINE_EXITED", "message": "exit code 3\nlast words", "hint": "see the log"}
+    assert line["human"].startswith("chat/r0: loading → backoff (ENGINE_EXITED): exit code 3")
+
+
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_every_kind_has_its_one_line(log, kind):
+    log.configure(level="debug")
+    log_event(event(kind))
+    (line,) = log.lines()
+    assert line["event"] == line["kind"] == kind
+    assert line["human"] == sentence(event(kind))
+
+
+@pytest.mark.parametrize(
+    ("fields", "level"),
+    [
+        ({"to": "ready"}, "info"),
+        ({"to": "backoff", "code": "ENGINE_EXITED"}, "error"),
+        ({"to": "backoff", "code": "OUT_OF_MEMORY"}, "critical"),
+        ({"to": "stopped", "code": "ENGINE_EXITED", "details": {"exit_code": 0}}, "warning"),
+        ({"kind": EventKind.POOL_UNREADY, "code": "CUDA_ERROR"}, "warning"),
+        ({"kind": EventKind.PRELOAD, "to": "failed"}, "error"),
+        ({"kind": EventKind.DRAIN, "to": "started", "details": {"active_leases": 2}}, "warning"),
+        ({"kind": EventKind.DRAIN, "to": "started", "details": {"active_leases": 0}}, "info"),
+        ({"kind": EventKind.DRAIN, "to": "forced"}, "warning"),
+        ({"kind": EventKind.RELOAD, "to": "failed", "details": {"restored": True}}, "error"),
+        ({"kind": EventKind.RELOAD, "to": "failed", "details": {"restored": False}}, "critical"),
+        ({"kind": EventKind.LEASE, "details": {"action": "expired"}}, "warning"),
+        ({"kind": EventKind.LEASE, "details": {"action": "renewed"}}, "debug"),
+        ({"kind": EventKind.RESTART_SCHEDULED}, "warning"),
+        ({"kind": EventKind.BREAKER, "to": "open"}, "error"),
+        ({"kind": EventKind.STORM, "to": "opened"}, "critical"),
+        ({"kind": EventKind.STORM, "to": "warning"}, "warning"),
+        ({"kind": EventKind.XID, "details": {"xid_class": "unknown"}}, "warning"),
+        ({"kind": EventKind.XID, "details": {"xid_class": "lost"}}, "error"),
+        ({"kind": EventKind.DEVICE, "to": "quarantined"}, "warning"),
+    ],
+)
+def test_the_level_follows_kind_and_code(fields, level):
+    assert level_of(event(**fields)) == level
+
+
+def test_a_reader_who_stops_costs_lines_but_no_time():
+    read_end, write_end = os.pipe()
+    writer = LogWriter(write_end, max_waiting=100)
+    began = time.monotonic()
+    for _ in range(5_000):
+        writer.write("x" * 100)
+    assert time.monotonic() - began < 1
+    assert writer.take_lost() > 0
+    os.close(read_end)
+    writer.close()
+    os.close(write_end)
+
+
+def test_lines_are_written_in_order_and_flushed_at_exit():
+    program = (
+        "from pool_managerd.observe.logs import configure_logging, get_logger\n"
+        "configure_logging()\n"
+        "for n in range(3000): get_logger().info('line', n=n)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=30)
+    assert [json.loads(line)["n"] for line in done.stderr.splitlines()] == list(range(3000))
+
+
+def test_an_uncaught_exception_is_a_line_too():
+    program = "from pool_managerd.observe.logs import configure_logging\nconfigure_logging()\n1/0\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=30)
+    (line,) = [json.loads(line) for line in done.stderr.splitlines()]
+    assert line["level"] == "critical"
+    assert "ZeroDivisionError" in line["exception"]
