@@ -1,0 +1,336 @@
+"""What every engine kind answers: its command line, environment, readiness, slots, version and log lines.
+
+An adapter is a value without state. It starts nothing and asks nothing: it says what to start, what to ask,
+and how to read the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol
+
+from pool_managerd.core.errors import Code, PoolManagerError
+
+#: Why a process ended, where its exit code and last lines tell: wrong arguments, or a port that was taken.
+ExitClass = Literal["bad_arguments", "port_in_use"]
+
+CPU_HINT = "inference on the CPU is never used as a fallback; remove the argument and let the engine use its GPUs"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What one replica is to run.
+
+    :param binary: absolute path of the program; ``argv[0]``.
+    :param context: tokens per slot.
+    :param devices: UUIDs of the GPUs in mask order.
+    :param split: one normalised weight per device; empty with one device.
+    :param simulated: the pool's ``[pool.simulated]`` table.
+    :param simulated_dir: folder of simulated devices, or ``None`` on real ones.
+    :param readiness_path: the operator's own path, or ``None`` for the engine kind's.
+    :param need: planned bytes of GPU memory by UUID; empty where it is not known.
+    """
+
+    pool_id: str
+    replica_id: str
+    kind: str
+    binary: Path
+    model: Path | None
+    host: str
+    port: int
+    slots: int
+    context: int
+    kv_type: str
+    args: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    split: tuple[float, ...] = ()
+    simulated: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    simulated_dir: Path | None = None
+    readiness_path: str | None = None
+    need: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class PoolLike(Protocol):
+    """The part of a pool's configuration that :meth:`Engine.check_args` looks at."""
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        """The operator's own engine arguments."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The operator's command (kind ``command`` only)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsReport:
+    """What a running engine says about its slots; ``None`` for what it does not say.
+
+    :param total: slots it has.
+    :param busy: slots at work, requests that wait for one included where the engine tells.
+    :param context: tokens per slot.
+    """
+
+    total: int | None
+    busy: int | None
+    context: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryRequest:
+    """A request that makes the engine generate one token, and how to tell that it did.
+
+    :param is_success: takes the HTTP status and the body.
+    """
+
+    method: str
+    path: str
+    body: bytes
+    is_success: Callable[[int, bytes], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class LogPattern:
+    """A line of the engine's log that means a failure.
+
+    :param regex: matched from the start of the line, anchored to the engine's own prefix, so that a prompt
+        echoed somewhere in a line never matches.
+    :param cause: ``cuda_error``, ``out_of_memory`` or ``cpu_spillover``.
+    :param level: log level of the report: ``error`` or ``critical``.
+    :param applies: looks at what the regex found, where a pattern alone can't tell.
+    """
+
+    regex: re.Pattern[str]
+    code: Code
+    cause: str
+    level: str = "error"
+    applies: Callable[[re.Match[str]], bool] | None = None
+
+    def matches(self, line: str) -> bool:
+        """Whether ``line`` is such a line."""
+        found = self.regex.match(line)
+        return found is not None and (self.applies is None or self.applies(found))
+
+
+class Engine(ABC):
+    """One engine kind."""
+
+    #: The word in the configuration.
+    kind: ClassVar[str]
+    #: The program's name on PATH, or ``None`` where there is no usual one.
+    default_binary: ClassVar[str | None] = None
+    #: Answers 200 when, and only when, the model is loaded.
+    readiness_path: ClassVar[str] = "/health"
+    #: Whether the engine can divide a model only into equal parts.
+    even_split_only: ClassVar[bool] = False
+    needs_model: ClassVar[bool] = True
+    #: Asked for :meth:`parse_slots`; ``None`` where the engine has nothing to ask.
+    slots_path: ClassVar[str | None] = None
+    #: Asked for :meth:`parse_version`.
+    version_path: ClassVar[str | None] = None
+    #: Asked for :meth:`parse_progress`.
+    progress_path: ClassVar[str | None] = None
+    #: Asked for :meth:`parse_model`.
+    model_path: ClassVar[str | None] = None
+    #: The engine's own way to be asked to end.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    log_patterns: ClassVar[tuple[LogPattern, ...]] = ()
+    canary: ClassVar[CanaryRequest | None] = None
+
+    def check_args(self, pool: PoolLike) -> None:  # noqa: B027  # an engine kind may have nothing to refuse
+        """Refuse the operator's arguments where they would leave the GPUs or contradict the daemon's own.
+
+        :raises PoolManagerError: CPU_SPILLOVER or INVALID_REQUEST naming the argument.
+        """
+
+    @abstractmethod
+    def check_model(self, path: Path) -> None:
+        """Refuse a model that the engine could not load. Reads headers only.
+
+        :raises PoolManagerError: MODEL_NOT_FOUND with the path and what is wrong with it.
+        """
+
+    @abstractmethod
+    def command_line(self, spec: EngineSpec) -> tuple[str, ...]:
+        """The whole argument vector; the first is the binary's path."""
+
+    def environment(self, spec: EngineSpec) -> Mapping[str, str]:  # noqa: ARG002  # an interface
+        """Environment beyond what every engine gets (device mask, markers, the pool's own ``env``)."""
+        return {}
+
+    def parse_slots(self, body: bytes) -> SlotsReport | None:  # noqa: ARG002  # an interface
+        """Read the answer of :attr:`slots_path`; ``None`` if it can't be understood."""
+        return None
+
+    def parse_version(self, body: bytes) -> str | None:  # noqa: ARG002  # an interface
+        """Read the answer of :attr:`version_path`; ``None`` if it can't be understood."""
+        return None
+
+    def parse_model(self, body: bytes) -> str | None:  # noqa: ARG002  # an interface
+        """Read the model's name or path from the answer of :attr:`model_path`, to tell who answers there."""
+        return None
+
+    def parse_progress(self, body: bytes) -> float | None:  # noqa: ARG002  # an interface
+        """Read a counter that rises with every generated token from the answer of :attr:`progress_path`."""
+        return None
+
+    def version_command(self, binary: Path) -> tuple[str, ...] | None:  # noqa: ARG002  # an interface
+        """A command that prints the version, for an engine that has no way to be asked while it runs."""
+        return None
+
+    def parse_version_output(self, output: str) -> str | None:
+        """Read the output of :meth:`version_command`."""
+        found = re.search(r"\d+(?:\.\d+)+\S*", output)
+        return found.group(0) if found else None
+
+    def log_fault(self, line: str) -> LogPattern | None:
+        """The pattern that ``line`` of the engine's log matches, or ``None``."""
+        return next((pattern for pattern in self.log_patterns if pattern.matches(line)), None)
+
+    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:  # noqa: ARG002  # interface
+        """What the exit code (``None``: not known, or a signal) and the last log lines say about an exit."""
+        return None
+
+
+def spillover(argument: str, reason: str) -> PoolManagerError:
+    """A CPU_SPILLOVER that names the argument."""
+    return PoolManagerError(
+        Code.CPU_SPILLOVER,
+        f"argument {argument!r}: {reason}",
+        hint=CPU_HINT,
+        details={"field": "args", "argument": argument},
+    )
+
+
+def managed(argument: str, key: str) -> PoolManagerError:
+    """An INVALID_REQUEST for an argument that the daemon sets itself from ``key``."""
+    return PoolManagerError(
+        Code.INVALID_REQUEST,
+        f"argument {argument!r} is set by the daemon from the pool's key {key!r}",
+        hint=f"remove it from args and set {key!r}",
+        details={"field": "args", "argument": argument, "key": key},
+    )
+
+
+def bad_model(path: Path, problem: str, *, hint: str | None = None) -> PoolManagerError:
+    """A MODEL_NOT_FOUND that names the path and what is wrong with it."""
+    return PoolManagerError(
+        Code.MODEL_NOT_FOUND,
+        f"model {str(path)!r}: {problem}",
+        hint=hint or "check the pool's model path and that the daemon may read it",
+        details={"path": str(path), "problem": problem},
+    )
+
+
+def check_readable_file(path: Path) -> None:
+    """Refuse a path that is no readable, non-empty regular file.
+
+    :raises PoolManagerError: MODEL_NOT_FOUND.
+    """
+    try:
+        if not path.is_file():
+            raise bad_model(path, "is a folder, not a file" if path.is_dir() else "does not exist")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise bad_model(path, "is empty")
+    except OSError as error:
+        raise bad_model(path, f"cannot be read ({error.strerror})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One option of an argument list: ``--name value``, ``--name=value`` or ``--name``.
+
+    :param text: as the operator wrote it, for messages.
+    :param value: what stands after ``=``, or else the next argument, or ``None`` at the end.
+    """
+
+    name: str
+    value: str | None
+    text: str
+
+
+def arguments(args: Sequence[str]) -> list[Argument]:
+    """Read options from an argument list, whichever way their values are attached."""
+    found: list[Argument] = []
+    for position, arg in enumerate(args):
+        if not arg.startswith("-"):
+            continue
+        name, separator, value = arg.partition("=")
+        if separator:
+            found.append(Argument(name, value, arg))
+        else:
+            following = args[position + 1] if position + 1 < len(args) else None
+            found.append(Argument(name, following, arg if following is None else f"{arg} {following}"))
+    return found
+
+
+_SECRET = re.compile(
+    r"^-{1,2}(?:.*[-_])?(?:api[-_]?keys?|(?:auth|access|api|hf|hub|bearer)[-_]?token|token|secrets?|passw(?:or)?d)$",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"^(?:authorization:\s*)?bearer\s+\S", re.IGNORECASE)
+REDACTED = "***"
+
+
+def redact(argv: Sequence[str]) -> list[str]:
+    """A copy of an argument list with ``***`` in place of API keys, tokens and passwords."""
+    result: list[str] = []
+    secret_follows = False
+    for arg in argv:
+        if secret_follows:
+            result.append(REDACTED)
+            secret_follows = False
+            continue
+        name, separator, _ = arg.partition("=")
+        if _SECRET.match(name):
+            result.append(f"{name}={REDACTED}" if separator else name)
+            secret_follows = not separator
+        elif _BEARER.match(arg):
+            result.append(REDACTED)
+        else:
+            result.append(arg)
+    return result
+
+
+def json_or_none(body: bytes) -> Any:
+    """The JSON value in ``body``, or ``None`` if there is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def prometheus_sum(body: bytes, name: str) -> float | None:
+    """The sum over all series of one metric in Prometheus' text format; ``None`` if it is not there."""
+    total: float | None = None
+    for line in body.decode("utf-8", "replace").splitlines():
+        if not line.startswith(name) or line[len(name) : len(name) + 1] not in ("{", " "):
+            continue
+        try:
+            value = float(line.rpartition("}")[2].split()[0] if "}" in line else line.split()[1])
+        except (ValueError, IndexError):
+            continue
+        total = value if total is None else total + value
+    return total
+
+
+def completion_canary(path: str = "/v1/completions", model: str | None = None) -> CanaryRequest:
+    """A one-token completion in OpenAI's form."""
+    body: dict[str, Any] = {"prompt": "1", "max_tokens": 1, "temperature": 0, "stream": False}
+    if model is not None:
+        body["model"] = model
+
+    def generated(status: int, answer: bytes) -> bool:
+        value = json_or_none(answer)
+        return status == 200 and isinstance(value, dict) and bool(value.get("choices"))
+
+    return CanaryRequest("POST", path, json.dumps(body).encode(), generated)

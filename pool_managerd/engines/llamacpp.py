@@ -1,0 +1,198 @@
+"""llama.cpp's own server, ``llama-server``, or any program that takes its flags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.engines import llamacpp_log
+from pool_managerd.engines.base import (
+    Argument,
+    CanaryRequest,
+    Engine,
+    EngineSpec,
+    ExitClass,
+    LogPattern,
+    PoolLike,
+    SlotsReport,
+    arguments,
+    bad_model,
+    check_readable_file,
+    completion_canary,
+    json_or_none,
+    managed,
+    prometheus_sum,
+    spillover,
+)
+
+_ALL_LAYERS = 999
+#: Options of llama-server that the daemon sets itself, and the pool's key for each.
+_MANAGED = {
+    "-m": "model",
+    "--model": "model",
+    "--host": "host",
+    "--port": "port",
+    "-c": "context",
+    "--ctx-size": "context",
+    "-np": "slots",
+    "--parallel": "slots",
+    "-ctk": "kv_type",
+    "--cache-type-k": "kv_type",
+    "-ctv": "kv_type",
+    "--cache-type-v": "kv_type",
+    "-ts": "tensor_split",
+    "--tensor-split": "tensor_split",
+    "-hf": "model",
+    "-hfr": "model",
+    "--hf-repo": "model",
+    "-mu": "model",
+    "--model-url": "model",
+}
+#: Switches that leave something on the CPU by themselves.
+_SWITCHES = {
+    "--no-kv-offload": "keeps the KV cache in host memory",
+    "-nkvo": "keeps the KV cache in host memory",
+    "--cpu-moe": "keeps the experts on the CPU",
+    "-cmoe": "keeps the experts on the CPU",
+    "--no-op-offload": "keeps operations of the host on the CPU",
+    "--cpu-moe-draft": "keeps the draft model's experts on the CPU",
+    "-cmoed": "keeps the draft model's experts on the CPU",
+}
+_LAYERS = ("-ngl", "--gpu-layers", "--n-gpu-layers", "-ngld", "--gpu-layers-draft", "--n-gpu-layers-draft")
+_MOE = ("--n-cpu-moe", "-ncmoe", "--n-cpu-moe-draft", "-ncmoed")
+_DEVICE = ("-dev", "--device", "-devd", "--device-draft")
+_OVERRIDE = ("-ot", "--override-tensor", "-otd", "--override-tensor-draft")
+_FIT = ("-fit", "--fit")
+_SPLIT_MODE = ("-sm", "--split-mode")
+_NUMBER = re.compile(r"-?\d+$")
+
+
+def check_gpu_only(args: Sequence[str]) -> None:
+    """Refuse llama-server's arguments that would leave layers, KV cache or experts on the CPU.
+
+    :raises PoolManagerError: CPU_SPILLOVER naming the argument.
+    """
+    for argument in arguments(args):
+        reason = _SWITCHES.get(argument.name) or _spills(argument)
+        if reason is not None:
+            raise spillover(argument.text if argument.name not in _SWITCHES else argument.name, reason)
+
+
+def _spills(argument: Argument) -> str | None:
+    name, value = argument.name, (argument.value or "").strip()
+    if name in _LAYERS and not (value == "all" or (_NUMBER.match(value) and int(value) >= _ALL_LAYERS)):
+        return f"only 'all' (or at least {_ALL_LAYERS}) keeps every layer on the GPUs"
+    if name in _MOE and value != "0":
+        return "keeps experts on the CPU"
+    if name in _DEVICE and _names_cpu(value):
+        return "the devices come from the pool's mask"
+    if name in _OVERRIDE and "cpu" in value.lower():
+        return "puts tensors into host memory"
+    if name in _FIT and value != "off":
+        return "lets the engine lower its offload by itself"
+    return None
+
+
+def _names_cpu(value: str) -> bool:
+    return any(part.strip().lower() in ("none", "cpu", "blas") for part in value.split(","))
+
+
+def check_gguf(path: Path) -> None:
+    """Refuse a file that is missing, unreadable, truncated or no GGUF file.
+
+    :raises PoolManagerError: MODEL_NOT_FOUND with the path and what is wrong with it.
+    """
+    check_readable_file(path)
+    from pool_managerd.devices import gguf  # noqa: PLC0415  # the stand-in's adapter does without it for other files
+
+    gguf.check(path)
+
+
+class LlamaCpp(Engine):
+    """llama-server: everything on the GPUs, or not at all."""
+
+    kind: ClassVar[str] = "llamacpp"
+    default_binary: ClassVar[str | None] = "llama-server"
+    readiness_path: ClassVar[str] = "/health"
+    slots_path: ClassVar[str | None] = "/slots"
+    version_path: ClassVar[str | None] = "/props"
+    progress_path: ClassVar[str | None] = "/metrics"
+    model_path: ClassVar[str | None] = "/props"
+    log_patterns: ClassVar[tuple[LogPattern, ...]] = llamacpp_log.PATTERNS
+    canary: ClassVar[CanaryRequest | None] = completion_canary()
+
+    def check_args(self, pool: PoolLike) -> None:
+        """Refuse what would leave the GPUs, and what the daemon sets itself."""
+        check_gpu_only(pool.args)
+        for argument in arguments(pool.args):
+            if argument.name in _MANAGED:
+                raise managed(argument.name, _MANAGED[argument.name])
+            if argument.name in _SPLIT_MODE and argument.value not in ("layer", "row"):
+                raise PoolManagerError(
+                    Code.INVALID_SPLIT,
+                    f"argument {argument.text!r}: a split is by layer or by row",
+                    hint="use -sm layer or -sm row, or leave it out: layer is the default",
+                    details={"field": "args", "argument": argument.text},
+                )
+
+    def check_model(self, path: Path) -> None:
+        """Refuse what is not a whole GGUF file."""
+        if path.is_dir():
+            raise bad_model(path, "is a folder; llama.cpp loads a GGUF file")
+        check_gguf(path)
+
+    def command_line(self, spec: EngineSpec) -> tuple[str, ...]:
+        """llama-server's flags for a model that lies wholly on its GPUs."""
+        argv = [str(spec.binary), "--host", spec.host, "--port", str(spec.port)]
+        if spec.model is not None:
+            argv += ["-m", str(spec.model)]
+        argv += ["-ngl", "all", "--fit", "off"]
+        argv += ["-c", str(spec.context * spec.slots), "-np", str(spec.slots)]
+        argv += ["-ctk", spec.kv_type, "-ctv", spec.kv_type, "--slots", "--metrics"]
+        if len(spec.devices) > 1:
+            if not any(argument.name in _SPLIT_MODE for argument in arguments(spec.args)):
+                argv += ["-sm", "layer"]
+            argv += ["-ts", ",".join(format(weight, ".6g") for weight in spec.split), "-mg", "0"]
+        return (*argv, *spec.args)
+
+    def parse_slots(self, body: bytes) -> SlotsReport | None:
+        """Read ``/slots``."""
+        slots = json_or_none(body)
+        if not isinstance(slots, list) or not all(isinstance(slot, dict) for slot in slots):
+            return None
+        busy = sum(bool(slot.get("is_processing")) for slot in slots)
+        contexts = [slot["n_ctx"] for slot in slots if isinstance(slot.get("n_ctx"), int)]
+        return SlotsReport(len(slots), busy, min(contexts) if contexts else None)
+
+    def parse_version(self, body: bytes) -> str | None:
+        """Read ``build_info`` of ``/props``."""
+        props = json_or_none(body)
+        version = props.get("build_info") if isinstance(props, dict) else None
+        return version if isinstance(version, str) and version else None
+
+    def parse_model(self, body: bytes) -> str | None:
+        """Read ``model_path`` of ``/props``."""
+        props = json_or_none(body)
+        path = props.get("model_path") if isinstance(props, dict) else None
+        return path if isinstance(path, str) and path else None
+
+    def parse_progress(self, body: bytes) -> float | None:
+        """Read the counter of predicted tokens from ``/metrics``."""
+        return prometheus_sum(body, "llamacpp:tokens_predicted_total")
+
+    def version_command(self, binary: Path) -> tuple[str, ...] | None:
+        """``llama-server --version``."""
+        return (str(binary), "--version")
+
+    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
+        """llama-server ends with 1 for everything; its last lines tell."""
+        if code is None or code == 0:
+            return None
+        if any(llamacpp_log.PORT_IN_USE.match(line) for line in log_tail):
+            return "port_in_use"
+        if any(llamacpp_log.BAD_ARGUMENTS.match(line) for line in log_tail):
+            return "bad_arguments"
+        return None
