@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from pool_managerd.runtime.descendants import process_table
+from pool_managerd.runtime.process import EngineProcess, SpawnSpec, spawn
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every asynchronous test here runs on both loops."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def marker() -> Iterator[str]:
+    """An environment marker of this test alone; what still bears it at the end is killed."""
+    value = f"test-{uuid.uuid4().hex}:p:r0"
+    yield value
+    for entry in process_table():
+        if entry.marker == value:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(entry.stat.pid, signal.SIGKILL)
+
+
+Runner = Callable[..., EngineProcess]
+
+
+@pytest.fixture
+async def run(tmp_path: Path, marker: str) -> AsyncIterator[Runner]:
+    """Start `python -c CODE`; the engine's log is `engine.log` in the test's folder."""
+    started: list[EngineProcess] = []
+
+    def start(code: str, *, env: dict[str, str] | None = None, user: str | None = None) -> EngineProcess:
+        spec = SpawnSpec(
+            argv=(sys.executable, "-I", "-S", "-c", code),
+            env={"PATH": os.environ["PATH"], "POOL_MANAGERD_MARKER": marker, **(env or {})},
+            cwd=tmp_path,
+            log_path=tmp_path / "engine.log",
+            user=user,
+        )
+        process = spawn(spec)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill_group()
+        if not process.exited.cancelled():
+            await process.gone()
+
+
+async def lines_of(path: Path, count: int) -> list[str]:
+    """Wait until the file holds so many whole lines."""
+    async with asyncio.timeout(10):
+        while True:
+            text = path.read_text() if path.exists() else ""
+            if text.count("\n") >= count:
+                return text.splitlines()
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def log_lines(tmp_path: Path) -> Callable[[int], object]:
+    return lambda count: lines_of(tmp_path / "engine.log", count)
