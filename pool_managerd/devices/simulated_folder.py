@@ -284,6 +284,10 @@ class SimulatedFolder:
             if name.startswith(prefix):
                 _unlink(os.path.join(self.allocations_path, name))
 
+    def remove_allocation(self, pid: int, ticks: int, suffix: str = ".json") -> None:
+        """Remove one process' allocation file (``.json``) or the note of its death (``.died``)."""
+        _unlink(os.path.join(self.allocations_path, f"{pid}-{ticks}{suffix}"))
+
     def allocations(self) -> Iterator[Allocation]:
         """All allocations that count now: those of living processes, and sticky ones of ended processes."""
         for allocation, _ in self._counting():
@@ -348,6 +352,26 @@ class SimulatedFolder:
             os.write(fd, line.encode())
         finally:
             os.close(fd)
+
+    def xids_since(self, offset: int) -> tuple[list[tuple[str, int]], int]:
+        """The (uuid, xid) pairs reported after byte ``offset`` of the feed, and the offset for the next call."""
+        try:
+            with open(self.xids_path, "rb") as file:
+                if file.seek(0, os.SEEK_END) < offset:  # somebody emptied the feed: begin again
+                    offset = 0
+                file.seek(offset)
+                text = file.read()
+        except OSError:
+            return [], offset
+        whole = text[: text.rfind(b"\n") + 1]  # a line without its end is still being written
+        found = []
+        for line in whole.splitlines():
+            try:
+                doc = json.loads(line)
+                found.append((str(doc["uuid"]), int(doc["xid"])))
+            except (ValueError, KeyError, TypeError):
+                continue
+        return found, offset + len(whole)
 
     def _gpu_path(self, uuid: str) -> str:
         if "/" in uuid or uuid.startswith("."):

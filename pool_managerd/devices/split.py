@@ -56,7 +56,10 @@ def normalise_split(weights: Iterable[Any], n_devices: int, *, even_only: str | 
         )
     largest = max(written)  # scaled first: the sum of huge weights would overflow
     total = math.fsum(weight / largest for weight in written)
-    return tuple(weight / largest / total for weight in written)
+    ratios = tuple(weight / largest / total for weight in written)
+    if min(ratios) <= 0:
+        raise _invalid(f"tensor_split {list(written)}: beside the largest weight the smallest is nothing", written)
+    return ratios
 
 
 def _even(weights: Sequence[float]) -> bool:

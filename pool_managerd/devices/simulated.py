@@ -1,0 +1,310 @@
+"""The NVML API over a folder of small files: the same functions and exceptions that ``pynvml`` has.
+
+It stands where the driver's library stands, so that everything above it is the production path. The folder's
+format is described in docs/simulated-devices.md. Constants and exception classes are pynvml's own.
+"""
+
+# The functions have the names that they have in NVML:
+# ruff: noqa: N802
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+
+from pool_managerd.devices.simulated_feed import FolderFeed
+from pool_managerd.devices.simulated_folder import SimulatedFolder
+from pool_managerd.devices.simulated_reader import FolderReader, SimulatedState
+
+#: Pids of "another namespace" are ours plus this: beyond the largest pid that Linux gives out.
+FOREIGN_PID_OFFSET = 1 << 22
+_WHOLE_GPU = 0xFFFFFFFF
+#: Calls of one sweep share one look at the folder; a sweep begins with nvmlDeviceGetCount, which always looks.
+_SWEEP_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedHandle:
+    """A device handle."""
+
+    uuid: str
+
+
+class _EventSet:
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.uuids: set[str] = set()
+        self.pending: deque[tuple[str, int]] = deque()
+        self.freed = False
+
+
+class SimulatedNvml:
+    """What ``import pynvml`` offers, as far as this project calls it, for the GPUs of one folder.
+
+    :param path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.folder = SimulatedFolder(path)
+        self._reader = FolderReader(self.folder)
+        self._state: SimulatedState | None = None
+        self._initialised = False
+        self._xids = threading.Condition()
+        self._feed_lock = threading.Lock()
+        self._feed: FolderFeed | None = None
+        self._feed_users = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """Constants and exception classes are pynvml's own."""
+        if name.startswith(("NVMLError", "NVML_", "nvmlEventType", "nvmlMemory_v2")):
+            return getattr(pynvml, name)
+        raise AttributeError(f"the simulated NVML has no {name}")
+
+    # -- the library --------------------------------------------------------------------------------------------
+
+    def nvmlInit(self) -> None:
+        """Load the driver library, or raise as pynvml does on a host that has none."""
+        mode = self.folder.driver()["mode"] if self.folder.exists() else "no_driver"
+        if mode == "no_driver":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+        if mode == "unknown_error":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
+        self._initialised = True
+
+    def nvmlShutdown(self) -> None:
+        """Undo :meth:`nvmlInit`."""
+        self._require()
+        self._initialised = False
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        """The driver's version."""
+        return str(self._now().driver["driver_version"])
+
+    def nvmlSystemGetCudaDriverVersion_v2(self) -> int:
+        """The CUDA version as NVML gives it: 1000 * major + 10 * minor."""
+        major, _, minor = str(self._now().driver["cuda_version"]).partition(".")
+        return int(major) * 1000 + int(minor or 0) * 10
+
+    # -- devices ------------------------------------------------------------------------------------------------
+
+    def nvmlDeviceGetCount(self) -> int:
+        """How many GPUs there are; always looks at the folder anew."""
+        return len(self._gpus(self._now(fresh=True)))
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> SimulatedHandle:
+        """The handle of the n-th GPU; raises GpuIsLost for a lost one."""
+        gpus = self._gpus(self._now())
+        if not 0 <= index < len(gpus):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        return self._present(gpus[index])
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str | bytes) -> SimulatedHandle:
+        """The handle of a GPU by its UUID; raises GpuIsLost for a lost one."""
+        name = uuid.decode() if isinstance(uuid, bytes) else uuid
+        return self._present(self._gpu(SimulatedHandle(name), check=False))
+
+    def nvmlDeviceGetUUID(self, handle: SimulatedHandle) -> str:
+        """The UUID."""
+        return str(self._gpu(handle)["uuid"])
+
+    def nvmlDeviceGetIndex(self, handle: SimulatedHandle) -> int:
+        """The index that the GPU's file says."""
+        return int(self._gpu(handle).get("index", 0))
+
+    def nvmlDeviceGetName(self, handle: SimulatedHandle) -> str:
+        """The product name."""
+        return str(self._gpu(handle).get("name", "Simulated GPU"))
+
+    def nvmlDeviceGetPciInfo(self, handle: SimulatedHandle) -> Any:
+        """The PCI address, as ``busId``."""
+        return SimpleNamespace(busId=str(self._gpu(handle).get("pci_bus_id", "")))
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle: SimulatedHandle) -> list[int]:
+        """[major, minor]."""
+        return [int(part) for part in self._gpu(handle).get("compute_capability", (9, 0))]
+
+    def nvmlDeviceGetMemoryInfo(self, handle: SimulatedHandle, version: int | None = None) -> Any:
+        """Bytes: total, free, used and, with ``version``, reserved apart from used."""
+        gpu = self._readable(handle)
+        held = sum(count for _, count in self._now().processes.get(handle.uuid, ()))
+        total, reserved = int(gpu["memory_total"]), int(gpu.get("memory_reserved", 0))
+        used = min(total - reserved, held + int(gpu.get("memory_used", 0)))
+        free = total - reserved - used
+        if version is None:
+            return SimpleNamespace(total=total, free=free, used=used + reserved)
+        return SimpleNamespace(version=version, total=total, reserved=reserved, free=free, used=used)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: SimulatedHandle) -> list[Any]:
+        """Who holds memory, with pids and bytes as the driver's ``process_mode`` says.
+
+        In the modes that cannot be matched with our processes each GPU lists one process more (of another
+        namespace, or without bytes), so that this can be told from an idle GPU, as on a host of several containers.
+        """
+        self._readable(handle)
+        state = self._now()
+        listed: list[tuple[int, int | None]] = list(state.processes.get(handle.uuid, ()))
+        if state.driver["process_mode"] == "foreign_pids":
+            listed = [(FOREIGN_PID_OFFSET, 0), *((pid + FOREIGN_PID_OFFSET, used) for pid, used in listed)]
+        elif state.driver["process_mode"] == "no_bytes":
+            listed = [(1, None), *((pid, None) for pid, _ in listed)]
+        return [
+            SimpleNamespace(pid=pid, usedGpuMemory=used, gpuInstanceId=_WHOLE_GPU, computeInstanceId=_WHOLE_GPU)
+            for pid, used in listed
+        ]
+
+    def nvmlDeviceGetFieldValues(self, handle: SimulatedHandle, field_ids: Sequence[int]) -> list[Any]:
+        """Field values; the recovery action (230) is the one that there is."""
+        gpu = self._gpu(handle)
+        values = []
+        for field in field_ids:
+            known = field == pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
+            value = SimpleNamespace(uiVal=int(gpu.get("recovery_action", 0)) if known else 0)
+            code = pynvml.NVML_SUCCESS if known else pynvml.NVML_ERROR_NOT_SUPPORTED
+            values.append(SimpleNamespace(fieldId=field, nvmlReturn=code, value=value))
+        return values
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def nvmlDeviceGetSupportedEventTypes(self, handle: SimulatedHandle) -> int:
+        """XIDs are all that there is."""
+        self._gpu(handle)
+        return int(pynvml.nvmlEventTypeXidCriticalError)
+
+    def nvmlEventSetCreate(self) -> _EventSet:
+        """A set that sees what is reported from now on."""
+        self._require()
+        self._use_feed()
+        try:
+            offset = os.stat(self.folder.xids_path).st_size  # noqa: PTH116 - the folder's paths are strings
+        except OSError:
+            offset = 0
+        return _EventSet(offset)
+
+    def nvmlDeviceRegisterEvents(self, handle: SimulatedHandle, event_types: int, event_set: _EventSet) -> None:
+        """Let the set see this GPU's XIDs, also when the GPU is lost later."""
+        self._gpu(handle)
+        if event_types & pynvml.nvmlEventTypeXidCriticalError:
+            with self._xids:
+                event_set.uuids.add(handle.uuid)
+
+    def nvmlEventSetWait_v2(self, event_set: _EventSet, timeoutms: int) -> Any:
+        """Sleep until an XID is reported; raises Timeout after that many milliseconds."""
+        deadline = time.monotonic() + timeoutms / 1000
+        with self._xids:
+            while True:
+                if event_set.freed:
+                    raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
+                self._read_xids(event_set)
+                if event_set.pending:
+                    uuid, xid = event_set.pending.popleft()
+                    return SimpleNamespace(
+                        device=SimulatedHandle(uuid),
+                        eventType=pynvml.nvmlEventTypeXidCriticalError,
+                        eventData=xid,
+                        gpuInstanceId=_WHOLE_GPU,
+                        computeInstanceId=_WHOLE_GPU,
+                    )
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise pynvml.NVMLError(pynvml.NVML_ERROR_TIMEOUT)
+                self._xids.wait(remaining)
+
+    def nvmlEventSetFree(self, event_set: _EventSet) -> None:
+        """End the set; whoever waits on it is woken with Uninitialized."""
+        with self._xids:
+            if event_set.freed:
+                return
+            event_set.freed = True
+            self._xids.notify_all()
+        self._release_feed()
+
+    # -- what the real library has not --------------------------------------------------------------------------
+
+    def watch_changes(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` (in a thread of ours) whenever GPUs, driver or allocations may have changed.
+
+        :returns: a function that ends it.
+        """
+        self._use_feed()
+        self._listeners.append(callback)
+
+        def stop() -> None:
+            self._listeners.remove(callback)
+            self._release_feed()
+
+        return stop
+
+    def _use_feed(self) -> None:
+        with self._feed_lock:
+            self._feed_users += 1
+            if self._feed is None:
+                self._feed = FolderFeed(self.folder, self._reader, self._changed, self._xids_grew)
+
+    def _release_feed(self) -> None:
+        with self._feed_lock:
+            self._feed_users -= 1
+            if self._feed_users == 0 and self._feed is not None:
+                self._feed.close()
+                self._feed = None
+
+    def _changed(self) -> None:
+        for callback in tuple(self._listeners):
+            callback()
+
+    def _xids_grew(self) -> None:
+        with self._xids:
+            self._xids.notify_all()
+
+    def _read_xids(self, event_set: _EventSet) -> None:
+        lines, event_set.offset = self.folder.xids_since(event_set.offset)
+        event_set.pending.extend((uuid, xid) for uuid, xid in lines if uuid in event_set.uuids)
+
+    # -- the folder's state -------------------------------------------------------------------------------------
+
+    def _require(self) -> None:
+        if not self._initialised:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
+
+    def _now(self, *, fresh: bool = False) -> SimulatedState:
+        self._require()
+        state = self._state
+        if state is None or fresh or time.monotonic() - state.loaded_at > _SWEEP_S:
+            state = self._state = self._reader.load()
+        if state.driver["mode"] == "unknown_error":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
+        if state.driver["mode"] == "no_driver":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+        return state
+
+    def _gpus(self, state: SimulatedState) -> tuple[dict[str, Any], ...]:
+        return () if state.driver["mode"] == "no_devices" else state.gpus
+
+    def _present(self, gpu: dict[str, Any]) -> SimulatedHandle:
+        if gpu.get("health") == "lost":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return SimulatedHandle(str(gpu["uuid"]))
+
+    def _gpu(self, handle: SimulatedHandle, *, check: bool = True) -> dict[str, Any]:
+        for gpu in self._gpus(self._now()):
+            if gpu["uuid"] == handle.uuid:
+                if check:
+                    self._present(gpu)
+                return gpu
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST if check else pynvml.NVML_ERROR_NOT_FOUND)
+
+    def _readable(self, handle: SimulatedHandle) -> dict[str, Any]:
+        gpu = self._gpu(handle)
+        if gpu.get("health") == "reset_required":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_RESET_REQUIRED)
+        if gpu.get("health") == "unreadable":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
+        return gpu

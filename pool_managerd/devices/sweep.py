@@ -1,0 +1,153 @@
+"""One look at all GPUs through NVML (blocking; runs in the NVML thread)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pynvml
+
+from pool_managerd.devices.snapshot import Device, GpuProcess, Health, Residency
+
+#: The inode of the initial pid namespace (PROC_PID_INIT_INO in Linux' include/linux/proc_ns.h).
+_HOST_PID_NAMESPACE = "pid:[4026531836]"
+#: Linux gives out no pid from here on (PID_MAX_LIMIT): such a pid is of another namespace.
+_PID_LIMIT = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one look found. ``handles`` are those of the GPUs that answered, by UUID."""
+
+    devices: tuple[Device, ...]
+    residency: Residency
+    handles: dict[str, Any]
+
+
+class Sweeper:
+    """Looks at all GPUs, and remembers those that it has seen: one that no longer answers is lost, not forgotten.
+
+    :param nvml: ``pynvml`` or what stands for it.
+    :param source: ``nvml`` or ``simulated``; pids of a real driver are the host's, so that in a container they
+        cannot be matched with ours.
+    """
+
+    def __init__(self, nvml: Any, *, source: str) -> None:
+        self._nvml = nvml
+        self._known: dict[str, Device] = {}
+        self._pids_match = source != "nvml" or _in_host_pid_namespace()
+        self._residency: Residency = "process" if self._pids_match else "device"
+
+    def sweep(self) -> Sweep:
+        """Read everything.
+
+        :raises pynvml.NVMLError: if NVML fails as a whole, with an error that says nothing about a GPU.
+        """
+        handles: dict[str, Any] = {}
+        found: dict[str, Device] = {}
+        silent: dict[int, pynvml.NVMLError] = {}
+        failures: list[pynvml.NVMLError] = []
+        for slot in range(self._nvml.nvmlDeviceGetCount()):
+            try:
+                handle = self._nvml.nvmlDeviceGetHandleByIndex(slot)
+                uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
+            except pynvml.NVMLError as error:
+                silent[slot] = error
+                failures.append(error)
+                continue
+            handles[uuid] = handle
+            found[uuid], failure = self._read(handle, uuid, slot)
+            if failure is not None:
+                failures.append(failure)
+        if len(failures) > 1 and len(failures) == len(found) + len(silent) and not any(map(_about_a_gpu, failures)):
+            raise failures[0]  # no GPU answers, and not for a reason of its own: it is NVML that fails
+        for uuid, device in self._known.items():
+            if uuid not in found:
+                fault = silent.get(device.index)
+                found[uuid] = replace(device, health="lost" if fault is None else _health(fault), processes=())
+        self._known = found
+        devices = tuple(sorted(found.values(), key=lambda device: (device.index, device.health == "lost", device.uuid)))
+        return Sweep(devices, self._judge_residency(devices), handles)
+
+    def _read(self, handle: Any, uuid: str, slot: int) -> tuple[Device, pynvml.NVMLError | None]:
+        known = self._known.get(uuid)
+        device = known or Device(uuid=uuid, index=slot, name="", pci_bus_id="", total=0, free=0, used=0)
+        try:
+            index = self._index(handle, slot)
+            device = replace(device, index=index, recovery_action=self._recovery_action(handle))
+            if not device.name:
+                device = replace(
+                    device,
+                    name=_text(self._nvml.nvmlDeviceGetName(handle)),
+                    pci_bus_id=_text(self._nvml.nvmlDeviceGetPciInfo(handle).busId),
+                )
+            memory = self._memory(handle)
+            processes = tuple(
+                GpuProcess(int(process.pid), None if process.usedGpuMemory is None else int(process.usedGpuMemory))
+                for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+            )
+        except pynvml.NVMLError as error:
+            return replace(device, health=_health(error), processes=()), error
+        return (
+            replace(
+                device,
+                total=int(memory.total),
+                free=int(memory.free),
+                used=int(memory.used),
+                processes=processes,
+                health="ok",
+            ),
+            None,
+        )
+
+    def _index(self, handle: Any, slot: int) -> int:
+        try:
+            return int(self._nvml.nvmlDeviceGetIndex(handle))
+        except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
+            return slot
+
+    def _memory(self, handle: Any) -> Any:
+        try:
+            return self._nvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+        except (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, pynvml.NVMLError_InvalidArgument):
+            return self._nvml.nvmlDeviceGetMemoryInfo(handle)  # drivers before 510
+
+    def _recovery_action(self, handle: Any) -> int | None:
+        field = pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
+        try:
+            value = self._nvml.nvmlDeviceGetFieldValues(handle, [field])[0]
+        except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_InvalidArgument):
+            return None
+        return int(value.value.uiVal) if value.nvmlReturn == pynvml.NVML_SUCCESS else None
+
+    def _judge_residency(self, devices: tuple[Device, ...]) -> Residency:
+        """Whether the process lists can be matched with our pids; lists that are empty prove nothing."""
+        listed = [process for device in devices for process in device.processes]
+        if listed:
+            odd = any(not 0 < process.pid < _PID_LIMIT or process.used is None for process in listed)
+            self._residency = "device" if odd or not self._pids_match else "process"
+        return self._residency
+
+
+def _about_a_gpu(error: pynvml.NVMLError) -> bool:
+    return _health(error) != "unreadable"
+
+
+def _health(error: pynvml.NVMLError) -> Health:
+    if isinstance(error, pynvml.NVMLError_GpuIsLost):
+        return "lost"
+    if isinstance(error, pynvml.NVMLError_ResetRequired):
+        return "reset_required"
+    return "unreadable"
+
+
+def _in_host_pid_namespace() -> bool:
+    try:
+        return os.readlink("/proc/self/ns/pid") == _HOST_PID_NAMESPACE  # noqa: PTH115 - the link leads to no path
+    except OSError:
+        return True
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
