@@ -51,7 +51,7 @@ _LEVELS: Mapping[EventKind, Mapping[str, str]] = {
     EventKind.GAP: {"": "warning"},
 }
 _LEASE_LEVELS = {"expired": "warning", "forced": "warning", "renewed": "debug"}
-_XID_LEVELS = {"lost": "error", "reset": "error", "recovery": "error", "ignore": "info"}
+_XID_LEVELS = {"lost": "error", "reset": "error", "recovery_action": "error", "ignore": "info"}
 
 
 def event_projection(context: Callable[[Event], Context] | None = None) -> Callable[[Event], None]:

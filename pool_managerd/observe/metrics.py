@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from pool_managerd.core.errors import Code
 from pool_managerd.core.events import Event, EventKind
+from pool_managerd.devices.xid import XidClass
 from pool_managerd.observe.bus import EventBus
 from pool_managerd.observe.gauges import PREFIX, StateCollector, StateSource
 
@@ -24,6 +25,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 _CODES = frozenset(str(code) for code in Code)
 _CAUSES = frozenset({"exit_code", "health_check", "driver_error", "cuda_error", "out_of_memory", "unknown"})
+_XID_CLASSES = frozenset(str(xid_class) for xid_class in XidClass)
 _LOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _WAIT_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 _BACKOFF_BUCKETS = (0.1, 0.5, 1, 2, 4, 8, 16, 32, 60, 120, 300)
@@ -245,12 +247,10 @@ class Metrics:
             self.device_health.labels(event.device, to).inc()
 
     def _on_xid(self, event: Event) -> None:
-        xid_class = closed(
-            event.details.get("xid_class"), {"lost", "reset", "recovery", "application", "ignore", "unknown"}
-        )
+        xid_class = closed(event.details.get("xid_class"), _XID_CLASSES)
         self.xid.labels(xid_class).inc()
         needs_reset = event.details.get("needs_reset")
-        if needs_reset if isinstance(needs_reset, bool) else xid_class in {"lost", "reset"}:
+        if needs_reset if isinstance(needs_reset, bool) else xid_class in {XidClass.LOST, XidClass.RESET}:
             self.driver_reset.labels(event.device).inc()
 
     def _on_config(self, event: Event) -> None:
