@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import os
 import random
-import re
 import socket
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pool_managerd.core.errors import Code, PoolManagerError
-
-#: net/tcp_states.h: TCP_LISTEN, as it stands in /proc/net/tcp.
-_LISTEN = b"0A"
+from pool_managerd.runtime.listeners import listeners
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +32,9 @@ class PortHolder:
         return f"{self.host}:{self.port} held by {f'pid {who}' if who else 'a process that is not visible'}"
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    # /proc prints each 32-bit word of the address as a number of the host's own byte order.
-    raw = bytes.fromhex(text)
-    if sys.byteorder == "little":
-        raw = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
-    return ipaddress.ip_address(raw)
-
-
-def _serves(listening: ipaddress.IPv4Address | ipaddress.IPv6Address, host: str) -> bool:
-    """Whether a socket on that address gets a connection made to ``host``; wildcards serve every address."""
-    if listening.is_unspecified:
-        return True
-    try:
-        wanted = ipaddress.ip_address(host)
-    except ValueError:
-        return listening.is_loopback if host == "localhost" else True
-    if wanted.is_unspecified:
-        return True
-    if isinstance(listening, ipaddress.IPv6Address) and listening.ipv4_mapped is not None:
-        return listening.ipv4_mapped == wanted
-    return listening == wanted
-
-
 def _listeners(host: str, port: int) -> set[int]:
     """The inodes of all sockets that listen where a connection to host and port would arrive."""
-    inodes = set()
-    # sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …
-    pattern = re.compile(
-        rb"^ *\d+: ([0-9A-F]+):%04X [0-9A-F]+:[0-9A-F]+ %s(?: +\S+){5} +(\d+)" % (port, _LISTEN), re.MULTILINE
-    )
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            with open(table, "rb", buffering=0) as file:  # noqa: PTH123 - Path costs more than the read
-                data = file.readall() or b""
-        except OSError:
-            continue  # a host without IPv6
-        for address, inode in pattern.findall(data):
-            if _serves(_address(address.decode("ascii")), host):
-                inodes.add(int(inode))
-    return inodes
+    return {listener.inode for listener in listeners(port) if listener.serves(host)}
 
 
 def _socket_inodes(pid: int, wanted: set[int]) -> set[int]:

@@ -83,7 +83,7 @@ def _popen(argv: Sequence[str], env: dict[str, str], cwd: Path, output: int, use
         argv,
         executable=argv[0],
         env=env,
-        cwd=cwd,
+        cwd=str(cwd),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240 - a test may block its own loop, and other processes set no event
 from __future__ import annotations
 
 import asyncio
