@@ -1,0 +1,1 @@
+"""The folder that protoc expects for the proto package ``pool_managerd``."""
