@@ -67,6 +67,24 @@ _DEVICE = ("-dev", "--device", "-devd", "--device-draft")
 _OVERRIDE = ("-ot", "--override-tensor", "-otd", "--override-tensor-draft")
 _FIT = ("-fit", "--fit")
 _SPLIT_MODE = ("-sm", "--split-mode")
+#: llama-server reads its options from the environment, too.
+_ENVIRONMENT = {
+    f"LLAMA_ARG_{name}"
+    for name in (
+        "N_GPU_LAYERS",
+        "NO_KV_OFFLOAD",
+        "KV_OFFLOAD",
+        "CPU_MOE",
+        "N_CPU_MOE",
+        "OVERRIDE_TENSOR",
+        "DEVICE",
+        "FIT",
+        "N_GPU_LAYERS_DRAFT",
+        "CPU_MOE_DRAFT",
+        "N_CPU_MOE_DRAFT",
+    )
+}
+_VERBOSITY = ("-lv", "--verbosity", "--log-verbosity", "-v", "--verbose", "--log-verbose")
 _NUMBER = re.compile(r"-?\d+$")
 
 
@@ -121,12 +139,16 @@ class LlamaCpp(Engine):
     version_path: ClassVar[str | None] = "/props"
     progress_path: ClassVar[str | None] = "/metrics"
     model_path: ClassVar[str | None] = "/props"
-    log_patterns: ClassVar[tuple[LogPattern, ...]] = llamacpp_log.PATTERNS
+    log_patterns: ClassVar[tuple[LogPattern, ...]] = llamacpp_log.patterns(stamped=True)
     canary: ClassVar[CanaryRequest | None] = completion_canary()
 
     def check_args(self, pool: PoolLike) -> None:
         """Refuse what would leave the GPUs, and what the daemon sets itself."""
+        super().check_args(pool)
         check_gpu_only(pool.args)
+        for name in getattr(pool, "env", ()):
+            if name in _ENVIRONMENT:
+                raise spillover(name, "this variable moves parts of the model to the CPU")
         for argument in arguments(pool.args):
             if argument.name in _MANAGED:
                 raise managed(argument.name, _MANAGED[argument.name])
@@ -152,6 +174,11 @@ class LlamaCpp(Engine):
         argv += ["-ngl", "all", "--fit", "off"]
         argv += ["-c", str(spec.context * spec.slots), "-np", str(spec.slots)]
         argv += ["-ctk", spec.kv_type, "-ctv", spec.kv_type, "--slots", "--metrics"]
+        # The prefix is what the log's patterns are anchored to, and llama.cpp says where it has put layers and KV
+        # cache from verbosity 4 on only (seen in its own log of build 11549).
+        argv += ["--log-prefix", "--log-timestamps"]
+        if not any(argument.name in _VERBOSITY for argument in arguments(spec.args)):
+            argv += ["-lv", "4"]
         if len(spec.devices) > 1:
             if not any(argument.name in _SPLIT_MODE for argument in arguments(spec.args)):
                 argv += ["-sm", "layer"]
@@ -171,7 +198,8 @@ class LlamaCpp(Engine):
         """Read ``build_info`` of ``/props``."""
         props = json_or_none(body)
         version = props.get("build_info") if isinstance(props, dict) else None
-        return version if isinstance(version, str) and version else None
+        # "b0-unknown": built outside of its git repository, so it does not know.
+        return version if isinstance(version, str) and version and not version.endswith("-unknown") else None
 
     def parse_model(self, body: bytes) -> str | None:
         """Read ``model_path`` of ``/props``."""

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pool_managerd.core.errors import Code, PoolManagerError
-from pool_managerd.engines.base import EngineSpec, ExitClass, PoolLike, check_readable_file, json_or_none
+from pool_managerd.engines import llamacpp_log
+from pool_managerd.engines.base import (
+    Engine,
+    EngineSpec,
+    ExitClass,
+    LogPattern,
+    PoolLike,
+    check_readable_file,
+    json_or_none,
+)
 from pool_managerd.engines.llamacpp import LlamaCpp, check_gguf, check_gpu_only
 from pool_managerd.engines.simulated.options import BY_NAME, convert, flags
 
@@ -22,9 +31,16 @@ class Simulated(LlamaCpp):
     kind: ClassVar[str] = "simulated"
     default_binary: ClassVar[str | None] = None
     version_path: ClassVar[str | None] = "/version"
+    # It can be told to write any line, so that a line needs no time and level to count as llama.cpp's.
+    log_patterns: ClassVar[tuple[LogPattern, ...]] = llamacpp_log.patterns(stamped=False)
+
+    def program(self, pool: PoolLike) -> str:
+        """The interpreter that runs the stand-in."""
+        return sys.executable if pool.binary is None else str(pool.binary)
 
     def check_args(self, pool: PoolLike) -> None:
         """Refuse what llama-server would have to refuse, and keys of ``[pool.simulated]`` that are not known."""
+        Engine.check_args(self, pool)
         check_gpu_only(pool.args)
         table = getattr(pool, "simulated", None)
         if isinstance(table, Mapping):
@@ -71,11 +87,6 @@ class Simulated(LlamaCpp):
         if code == 2 and any(line.startswith("error: ") for line in log_tail):
             return "bad_arguments"
         return super().exit_class(code, log_tail)
-
-
-def default_binary() -> Path:
-    """The interpreter that runs the stand-in where the pool names no binary."""
-    return Path(sys.executable)
 
 
 def check_table(table: Mapping[str, Any]) -> None:

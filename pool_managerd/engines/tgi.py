@@ -1,0 +1,129 @@
+"""Hugging Face's text-generation-inference, started by its launcher."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pool_managerd.engines import torch_log
+from pool_managerd.engines.base import (
+    CanaryRequest,
+    Engine,
+    EngineSpec,
+    ExitClass,
+    LogPattern,
+    PoolLike,
+    SlotsReport,
+    arguments,
+    completion_canary,
+    json_or_none,
+    managed,
+    prometheus_sum,
+    spillover,
+)
+from pool_managerd.engines.safetensors import check_model_folder
+
+_MANAGED = {
+    "--hostname": "host",
+    "--port": "port",
+    "-p": "port",
+    "--model-id": "model",
+    "--num-shard": "devices",
+    "--sharded": "devices",
+    "--max-concurrent-requests": "slots",
+    "--max-total-tokens": "context",
+    "--cuda-memory-fraction": "vram_bytes",
+}
+_NO_CUDA = re.compile(r"^--(?:no|disable)-(?:cuda|gpu)|^--cpu(?:-|$)")
+#: Ports beside the HTTP port, so that several replicas of one host don't meet; engines' ports lie below 45536.
+_MASTER_OFFSET, _METRICS_OFFSET = 10_000, 20_000
+_LAST_PORT = 65_535
+_BAD_ARGUMENTS = re.compile(r"^error: (?:unexpected argument|invalid value|the argument|a value is required)")
+
+
+class Tgi(Engine):
+    """TGI: one shard for each GPU of the mask."""
+
+    kind: ClassVar[str] = "tgi"
+    default_binary: ClassVar[str | None] = "text-generation-launcher"
+    readiness_path: ClassVar[str] = "/health"
+    even_split_only: ClassVar[bool] = True
+    slots_path: ClassVar[str | None] = "/metrics"
+    version_path: ClassVar[str | None] = "/info"
+    progress_path: ClassVar[str | None] = "/metrics"
+    model_path: ClassVar[str | None] = "/info"
+    log_patterns: ClassVar[tuple[LogPattern, ...]] = torch_log.PATTERNS
+    canary: ClassVar[CanaryRequest | None] = completion_canary(model="tgi")
+
+    def check_args(self, pool: PoolLike) -> None:
+        """Refuse what would leave the GPUs, and what the daemon sets itself."""
+        super().check_args(pool)
+        for argument in arguments(pool.args):
+            if _NO_CUDA.match(argument.name) or (argument.name == "--device" and argument.value == "cpu"):
+                raise spillover(argument.text, "turns the GPUs off")
+            if argument.name in _MANAGED:
+                raise managed(argument.name, _MANAGED[argument.name])
+
+    def check_model(self, path: Path) -> None:
+        """Refuse a folder that is no whole model."""
+        check_model_folder(path)
+
+    def command_line(self, spec: EngineSpec) -> tuple[str, ...]:
+        """The launcher's flags."""
+        argv = [str(spec.binary)]
+        if spec.model is not None:
+            argv += ["--model-id", str(spec.model)]
+        argv += ["--hostname", spec.host, "--port", str(spec.port), "--num-shard", str(max(1, len(spec.devices)))]
+        argv += ["--max-concurrent-requests", str(spec.slots), "--max-total-tokens", str(spec.context)]
+        return (*argv, *spec.args)
+
+    def environment(self, spec: EngineSpec) -> Mapping[str, str]:
+        """What else has to differ between two launchers on one host, as variables that old versions pass over."""
+        socket = Path(tempfile.gettempdir()) / f"pool-managerd-{spec.pool_id}-{spec.replica_id}-shard"
+        environment = {"SHARD_UDS_PATH": str(socket)}
+        for name, offset in (("MASTER_PORT", _MASTER_OFFSET), ("PROMETHEUS_PORT", _METRICS_OFFSET)):
+            port = spec.port + offset
+            environment[name] = str(port if port <= _LAST_PORT else port - 2 * offset)
+        return environment
+
+    def parse_slots(self, body: bytes) -> SlotsReport | None:
+        """Read running and queued requests from ``/metrics``."""
+        running = prometheus_sum(body, "tgi_batch_current_size")
+        if running is None:
+            return None
+        return SlotsReport(None, int(running + (prometheus_sum(body, "tgi_queue_size") or 0)))
+
+    def parse_version(self, body: bytes) -> str | None:
+        """Read ``version`` of ``/info``."""
+        return _text(body, "version")
+
+    def parse_model(self, body: bytes) -> str | None:
+        """Read ``model_id`` of ``/info``."""
+        return _text(body, "model_id")
+
+    def parse_progress(self, body: bytes) -> float | None:
+        """Read the sum of generated tokens from ``/metrics``."""
+        return prometheus_sum(body, "tgi_request_generated_tokens_sum")
+
+    def version_command(self, binary: Path) -> tuple[str, ...] | None:
+        """``text-generation-launcher --version``."""
+        return (str(binary), "--version")
+
+    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
+        """The launcher's argument parser ends with 2 and ``error:``."""
+        if code is None or code == 0:
+            return None
+        if any(torch_log.PORT_IN_USE.match(line) for line in log_tail):
+            return "port_in_use"
+        if code == 2 and any(_BAD_ARGUMENTS.match(line) for line in log_tail):
+            return "bad_arguments"
+        return None
+
+
+def _text(body: bytes, key: str) -> str | None:
+    answer = json_or_none(body)
+    value = answer.get(key) if isinstance(answer, dict) else None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,121 @@
+"""NVIDIA's Triton Inference Server: its model is a repository, a folder of models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.engines.base import (
+    CPU_HINT,
+    Engine,
+    EngineSpec,
+    ExitClass,
+    LogPattern,
+    PoolLike,
+    arguments,
+    bad_model,
+    json_or_none,
+    managed,
+)
+
+_MANAGED = {
+    "--model-repository": "model",
+    "--model-store": "model",
+    "--http-port": "port",
+    "--http-address": "host",
+    "--allow-http": "port",
+}
+_COMMENT = re.compile(r"#[^\n]*")
+_TEXT = re.compile(r'"(?:\\.|[^"\\])*"')
+_KIND_CPU = re.compile(r"\bkind\s*:\s*KIND_CPU\b")
+#: ``E1102 10:00:00.123456 42 model.cc:88] "``
+_ERROR = r"^E\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.-]+:\d+\] \"?"
+_LOG = (
+    LogPattern(
+        re.compile(_ERROR + r"(?:CUDA error: )?(?:CUDA )?(?:out of memory|cudaMalloc failed)", re.IGNORECASE),
+        Code.OUT_OF_MEMORY,
+        "out_of_memory",
+        "critical",
+    ),
+    LogPattern(re.compile(_ERROR + r"(?:CUDA error|CUDA driver error|cudaError)"), Code.CUDA_ERROR, "cuda_error"),
+)
+_PORT_IN_USE = re.compile(_ERROR + r"failed to start HTTP service: .*already in use")
+_BAD_ARGUMENTS = re.compile(r"^(?:\S*tritonserver: )?(?:unrecognized option|error: |Bad argument)")
+
+
+class Triton(Engine):
+    """Triton, with every model of its repository on GPUs."""
+
+    kind: ClassVar[str] = "triton"
+    default_binary: ClassVar[str | None] = "tritonserver"
+    readiness_path: ClassVar[str] = "/v2/health/ready"
+    even_split_only: ClassVar[bool] = True
+    version_path: ClassVar[str | None] = "/v2"
+    log_patterns: ClassVar[tuple[LogPattern, ...]] = _LOG
+
+    def check_args(self, pool: PoolLike) -> None:
+        """Refuse what the daemon sets itself."""
+        super().check_args(pool)
+        for argument in arguments(pool.args):
+            if argument.name in _MANAGED:
+                raise managed(argument.name, _MANAGED[argument.name])
+
+    def check_model(self, path: Path) -> None:
+        """Refuse a folder without models, and a model that asks for a CPU instance.
+
+        :raises PoolManagerError: MODEL_NOT_FOUND; CPU_SPILLOVER naming the model and its configuration file.
+        """
+        try:
+            if not path.is_dir():
+                raise bad_model(path, "is a file, not a repository" if path.exists() else "does not exist")
+            models = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+            if not models:
+                raise bad_model(path, "holds no model: a repository has a folder for each")
+            for model in models:
+                for config in sorted([*model.glob("*.pbtxt"), *model.glob("configs/*.pbtxt")]):
+                    _check_config(model.name, config)
+        except OSError as error:
+            raise bad_model(path, f"cannot be read ({error.strerror})") from error
+
+    def command_line(self, spec: EngineSpec) -> tuple[str, ...]:
+        """The server's flags. gRPC and metrics would listen on ports of their own, and are off."""
+        argv = [str(spec.binary)]
+        if spec.model is not None:
+            argv.append(f"--model-repository={spec.model}")
+        argv += [f"--http-address={spec.host}", f"--http-port={spec.port}"]
+        for option in ("--allow-grpc", "--allow-metrics"):
+            if not any(argument.name == option for argument in arguments(spec.args)):
+                argv.append(f"{option}=false")
+        argv += ["--exit-on-error=true"]
+        return (*argv, *spec.args)
+
+    def parse_version(self, body: bytes) -> str | None:
+        """Read ``version`` of ``/v2``."""
+        answer = json_or_none(body)
+        version = answer.get("version") if isinstance(answer, dict) else None
+        return version if isinstance(version, str) else None
+
+    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
+        """Triton ends with 1 for everything; its last lines tell."""
+        if code is None or code == 0:
+            return None
+        if any(_PORT_IN_USE.match(line) for line in log_tail):
+            return "port_in_use"
+        if any(_BAD_ARGUMENTS.match(line) for line in log_tail):
+            return "bad_arguments"
+        return None
+
+
+def _check_config(model: str, config: Path) -> None:
+    # Strings first: a '#' inside of one starts no comment.
+    text = _COMMENT.sub("", _TEXT.sub('""', config.read_text(encoding="utf-8", errors="replace")))
+    if _KIND_CPU.search(text):
+        raise PoolManagerError(
+            Code.CPU_SPILLOVER,
+            f"model {model!r} asks for a CPU instance (KIND_CPU) in {str(config)!r}",
+            hint=CPU_HINT.replace("remove the argument", "use KIND_GPU in its instance_group"),
+            details={"field": "model", "path": str(config), "model": model},
+        )

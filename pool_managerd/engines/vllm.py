@@ -1,0 +1,147 @@
+"""vLLM's OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pool_managerd.core.errors import Code
+from pool_managerd.engines import torch_log
+from pool_managerd.engines.base import (
+    Argument,
+    CanaryRequest,
+    Engine,
+    EngineSpec,
+    ExitClass,
+    LogPattern,
+    PoolLike,
+    SlotsReport,
+    arguments,
+    completion_canary,
+    json_or_none,
+    managed,
+    prometheus_sum,
+    spillover,
+)
+from pool_managerd.engines.safetensors import check_model_folder
+
+_MANAGED = {
+    "--host": "host",
+    "--port": "port",
+    "--model": "model",
+    "--tensor-parallel-size": "devices",
+    "-tp": "devices",
+    "--pipeline-parallel-size": "devices",
+    "-pp": "devices",
+    "--data-parallel-size": "replicas",
+    "-dp": "replicas",
+    "--max-model-len": "context",
+    "--max-num-seqs": "slots",
+    "--kv-cache-dtype": "kv_type",
+}
+#: Options that put weights or KV cache into host memory with any value but these.
+_HARMLESS = {
+    "--cpu-offload-gb": ("0", "0.0"),
+    "--swap-space": ("0", "0.0"),
+    "--device": ("cuda", "auto"),
+    "--kv-offloading-size": ("0", "0.0"),
+    "--kv-offloading-backend": (),
+    "--kv-transfer-config": (),
+    "--offload-backend": (),
+    "--offload-group-size": ("0",),
+    "--cpu-offload-params": (),
+}
+_ON_CPU = LogPattern(
+    re.compile(r"^(?:\([\w ]+ pid=\d+\) )?INFO [\d-]+ [\d:]+ \[[\w./]+:\d+\] Automatically detected platform cpu\b"),
+    Code.CPU_SPILLOVER,
+    "cpu_spillover",
+)
+_BAD_ARGUMENTS = re.compile(r"^(?:vllm|usage: vllm|\S*api_server\.py)\b.*(?:error: |$)")
+
+
+class Vllm(Engine):
+    """vLLM: divides a model evenly over all GPUs of its mask, and keeps all of it there."""
+
+    kind: ClassVar[str] = "vllm"
+    default_binary: ClassVar[str | None] = "vllm"
+    readiness_path: ClassVar[str] = "/health"
+    even_split_only: ClassVar[bool] = True
+    slots_path: ClassVar[str | None] = "/metrics"
+    version_path: ClassVar[str | None] = "/version"
+    progress_path: ClassVar[str | None] = "/metrics"
+    model_path: ClassVar[str | None] = "/v1/models"
+    log_patterns: ClassVar[tuple[LogPattern, ...]] = (*torch_log.PATTERNS, _ON_CPU)
+    canary: ClassVar[CanaryRequest | None] = completion_canary()
+
+    def check_args(self, pool: PoolLike) -> None:
+        """Refuse what would leave the GPUs, and what the daemon sets itself."""
+        super().check_args(pool)
+        for argument in arguments(pool.args):
+            name = _dashed(argument)
+            if name in _HARMLESS and (argument.value or "") not in _HARMLESS[name]:
+                raise spillover(argument.text, "moves weights or KV cache to host memory")
+            if name in _MANAGED:
+                raise managed(argument.name, _MANAGED[name])
+
+    def check_model(self, path: Path) -> None:
+        """Refuse a folder that is no whole model."""
+        check_model_folder(path)
+
+    def command_line(self, spec: EngineSpec) -> tuple[str, ...]:
+        """``vllm serve`` with all offloading turned off."""
+        argv = [str(spec.binary), "serve"]
+        if spec.model is not None:
+            argv.append(str(spec.model))
+        argv += ["--host", spec.host, "--port", str(spec.port)]
+        argv += ["--tensor-parallel-size", str(max(1, len(spec.devices)))]
+        argv += ["--cpu-offload-gb", "0", "--swap-space", "0"]
+        argv += ["--max-model-len", str(spec.context), "--max-num-seqs", str(spec.slots)]
+        if spec.kv_type not in ("f16", "bf16"):  # the default follows the model's own type
+            argv += ["--kv-cache-dtype", spec.kv_type]
+        return (*argv, *spec.args)
+
+    def parse_slots(self, body: bytes) -> SlotsReport | None:
+        """Read running and waiting requests from ``/metrics``; vLLM has no slots to count."""
+        running = prometheus_sum(body, "vllm:num_requests_running")
+        if running is None:
+            return None
+        return SlotsReport(None, int(running + (prometheus_sum(body, "vllm:num_requests_waiting") or 0)))
+
+    def parse_version(self, body: bytes) -> str | None:
+        """Read ``/version``."""
+        answer = json_or_none(body)
+        version = answer.get("version") if isinstance(answer, dict) else None
+        return version if isinstance(version, str) else None
+
+    def parse_model(self, body: bytes) -> str | None:
+        """Read the first model of ``/v1/models``."""
+        answer = json_or_none(body)
+        try:
+            return str(answer["data"][0]["id"])
+        except (KeyError, IndexError, TypeError):
+            return None
+
+    def parse_progress(self, body: bytes) -> float | None:
+        """Read the counter of generated tokens from ``/metrics``."""
+        return prometheus_sum(body, "vllm:generation_tokens_total")
+
+    def version_command(self, binary: Path) -> tuple[str, ...] | None:
+        """``vllm --version``."""
+        return (str(binary), "--version")
+
+    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
+        """A taken port ends in Python's own words; a wrong argument in argparse's, with 2."""
+        if code is None or code == 0:
+            return None
+        if any(torch_log.PORT_IN_USE.match(line) for line in log_tail):
+            return "port_in_use"
+        if code == 2 and any(_BAD_ARGUMENTS.match(line) for line in log_tail):
+            return "bad_arguments"
+        return None
+
+
+def _dashed(argument: Argument) -> str:
+    """The option's name with dashes: vLLM takes underscores for them, too."""
+    return argument.name[:2] + argument.name[2:].replace("_", "-")
