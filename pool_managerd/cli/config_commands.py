@@ -1,0 +1,82 @@
+"""``check-config`` and ``example-config``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pool_managerd.cli.common import Json, note, print_json, say
+from pool_managerd.cli.errors import Exit
+
+if TYPE_CHECKING:
+    from pool_managerd.config import Config
+    from pool_managerd.config_problems import ConfigProblem
+
+#: These two talk to no daemon; they take the options so that a script may pass them to every command.
+_Address = Annotated[str | None, typer.Option("--address", hidden=True)]
+_TokenFile = Annotated[Path | None, typer.Option("--token-file", hidden=True)]
+
+
+def check_config(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The config, a TOML file.")],
+    *,
+    json: Json = False,
+    address: _Address = None,  # noqa: ARG001 - see _Address
+    token_file: _TokenFile = None,  # noqa: ARG001 - see _Address
+) -> None:
+    """Say everything that is wrong with a config; exit code 2 if anything is. Starts nothing, needs no daemon."""
+    config, problems, remark = check(file)
+    if json:
+        print_json({"ok": not problems, "problems": [asdict(problem) for problem in problems], "remark": remark})
+    for problem in problems:
+        note(str(problem))
+    if problems:
+        raise typer.Exit(Exit.USAGE)
+    if not json and config is not None:
+        count = len(config.pools)
+        say(f"{file}: good, {count} pool{'' if count == 1 else 's'}" + (f" ({remark})" if remark else ""))
+
+
+def example_config(
+    *,
+    address: _Address = None,  # noqa: ARG001 - see _Address
+    token_file: _TokenFile = None,  # noqa: ARG001 - see _Address
+) -> None:
+    """Print a config that runs on any machine, with every key and its default."""
+    from pool_managerd.config_example import example_config as text  # noqa: PLC0415 - needed by this command only
+
+    sys.stdout.write(text())
+
+
+def check(file: Path) -> tuple[Config | None, list[ConfigProblem], str | None]:
+    """Check a file's values and, where this host's GPUs can be seen, its masks. Third: what was not checked."""
+    from pool_managerd.cli.host import look, mask_problems  # noqa: PLC0415 - needed by this command only
+    from pool_managerd.config_load import load_config  # noqa: PLC0415
+    from pool_managerd.config_problems import ConfigError, ConfigProblem  # noqa: PLC0415
+    from pool_managerd.core.errors import PoolManagerError  # noqa: PLC0415
+
+    try:
+        config = load_config(file)
+    except ConfigError as error:
+        return None, list(error.problems), None
+    try:
+        snapshot = look(config)
+    except PoolManagerError as error:
+        return config, [], f"masks were not checked against the GPUs: {error.message}"
+    problems = [
+        ConfigProblem(
+            file=str(config.path or file),
+            line=None,
+            key=f"pool[{pool.id}].devices",
+            value=error.details.get("devices"),
+            message=error.message,
+            hint=error.hint or "",
+            code=error.code,
+        )
+        for pool, error in mask_problems(config, snapshot)
+    ]
+    return config, problems, None
