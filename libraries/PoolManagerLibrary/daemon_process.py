@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -35,8 +36,16 @@ BASE_SETTINGS: dict[str, Any] = {
     "devices": {"source": "simulated", "simulated_dir": "devices", "overhead_bytes": 0},
     "log": {"level": "debug"},
 }
+#: Each daemon gets a slice of the range of engine ports, so that runs side by side seldom meet.
+PORTS_EACH = 200
+_SLICES = (32000 - 20000) // PORTS_EACH
+_ports = itertools.count(os.getpid() * 7)
 #: Environment that would change what a daemon under test does.
 FOREIGN_ENVIRONMENT = ("POOL_MANAGERD_", "LLORCH_", "CUDA_VISIBLE_DEVICES", "NOTIFY_SOCKET", "WATCHDOG_")
+
+
+def _next_ports() -> int:
+    return 20000 + next(_ports) % _SLICES * PORTS_EACH
 
 
 def program() -> list[str]:
@@ -62,7 +71,9 @@ class Daemon:
         arguments: Sequence[str] = (),
     ) -> None:
         self.root = root
-        self.settings = merge(BASE_SETTINGS, nest(settings or {}))
+        first = _next_ports()
+        ports = {"server": {"port_range": [first, first + PORTS_EACH - 1]}}
+        self.settings = merge(merge(BASE_SETTINGS, ports), nest(settings or {}))
         self.environment = dict(environment or {})
         self.arguments = list(arguments)
         self.pools: dict[str, dict[str, Any]] = {}

@@ -29,7 +29,7 @@ from PoolManagerLibrary.settings import merge, nest
 from PoolManagerLibrary.units import show_size
 
 DEFAULT_GPU_MEMORY = 8 << 30
-DEFAULT_MODEL = "small.gguf"
+DEFAULT_MODEL = "models/small.gguf"
 #: Settings of every pool that a table does not name. Short times: a scenario that needs the defaults says so.
 POOL_BASE: dict[str, Any] = {"engine": "simulated", "model": DEFAULT_MODEL, "preload": False}
 VIRTUAL_KEYS = ("gpus", "gpu")
@@ -201,14 +201,14 @@ class World:
             folder.add_gpu(uuid=f"GPU-{uuid.uuid4()}", name=f"Host GPU {number}", memory_total=DEFAULT_GPU_MEMORY)
 
     def _make_model(self, daemon: Daemon, name: str, content: bytes = b"GGUF\x03\x00\x00\x00" + bytes(16)) -> Path:
-        path = daemon.models_path / name
+        path = daemon.models_path / name.removeprefix("models/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return path
 
     def model_file(self, name: str, size: int | None = None) -> Path:
         """Make sure that the daemon's model folder holds a model of this name."""
-        path = self.selected.models_path / name
+        path = self.selected.models_path / name.removeprefix("models/")
         if not path.exists() or size is not None:
             content = b"GGUF\x03\x00\x00\x00" + bytes(16)
             self._make_model(self.selected, name, content + bytes(max(0, (size or 0) - len(content))))

@@ -1,0 +1,1 @@
+"""The keywords by topic. Each module has one class; the library composes them."""
