@@ -302,7 +302,7 @@ def _tell(callback: Callable[[T], None] | None, value: T) -> None:
         return
     try:
         callback(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, the inventory goes on
         _log.exception("a callback of the device inventory failed")
 
 
