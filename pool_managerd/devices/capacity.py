@@ -17,7 +17,8 @@ def capacity(device: Device, overhead: int) -> int:
 
 def largest_ratio(share: DeviceShare, need: Need, room: int) -> float:
     """The largest ratio, in millionths, whose part of weights and KV cache fits into ``room`` bytes."""
-    weights, kv = (sum(getattr(other, part) for other in need.shares) for part in ("weights", "kv"))
+    weights = sum(other.weights for other in need.shares)
+    kv = sum(other.kv for other in need.shares)
     if weights + kv == 0:
         return 1.0
     millionths = min(1_000_000, math.floor((room - share.fixed) / (weights + kv) * 1e6))
@@ -46,13 +47,16 @@ def check_split(need: Need, snapshot: DevicesSnapshot, overhead: int) -> None:
     room = capacity(device, overhead)
     largest = largest_ratio(share, need, room)
     enough = sum(capacity(snapshot.by_uuid[s.uuid], overhead) for s in need.shares if s.uuid in snapshot.by_uuid)
+    if enough >= sum(other.total for other in need.shares):
+        hint = f"give this GPU a weight of at most {largest:.6f} of the sum of all"
+    else:
+        hint = "no split fits these GPUs: lower context or slots, or choose a smaller model or more GPUs"
     raise PoolManagerError(
         Code.INVALID_SPLIT,
-        f"{device.label()} cannot hold its share: ratio {share.ratio:.6f} is {share.total} bytes ({human(share.total)}), "
-        f"and it has {room} bytes ({human(room)}) for a pool; the largest ratio that it can hold is {largest:.6f}",
-        hint=f"give this GPU a weight of at most {largest:.6f} of the sum of all"
-        if enough >= sum(s.total for s in need.shares)
-        else "no split fits these GPUs: lower context or slots, or choose a smaller model or more GPUs",
+        f"{device.label()} cannot hold its share: ratio {share.ratio:.6f} is {share.total} bytes "
+        f"({human(share.total)}), and it has {room} bytes ({human(room)}) for a pool; "
+        f"the largest ratio that it can hold is {largest:.6f}",
+        hint=hint,
         details={
             "device": device.uuid,
             "index": device.index,

@@ -121,7 +121,8 @@ def check_usable(uuids: Iterable[str], snapshot: DevicesSnapshot, *, quarantined
         raise PoolManagerError(
             Code.GPU_UNAVAILABLE,
             f"{uuid if device is None else device.label()} is {health.replace('_', ' ')}",
-            hint=f"the pool starts by itself once the GPU is back; a lost GPU usually takes a restart of the host.{advised}",
+            hint="the pool starts by itself once the GPU is back; "
+            f"a lost GPU usually takes a restart of the host.{advised}",
             details={"device": uuid, "health": health, "recovery_action": action},
         )
 
