@@ -257,6 +257,8 @@ def _simulated(value: object) -> dict[str, SimulatedValue]:
     for name, item in value.items():
         if not isinstance(item, (int, float, str, list)):
             raise fault(f"{name} must be a number, text, a boolean or a list, not {kind_of(item)}", "write it flat")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise fault(f"{name} must be a finite number, and is {item}", "write a number")
         settings[name] = item
         if name.endswith("_bytes"):
             try:

@@ -55,6 +55,7 @@ def pool(**keys: str) -> str:
         (f"{POOL}simulated = 3\n", "pool[chat].simulated", 5, ["a table"]),
         (f"{POOL}model_x = 1\nbinary = 5\n", "pool[chat].binary", 6, ["text"]),
         (pool(id="7"), "pool[#1].id", 2, ["text"]),
+        (pool(engine='"simulated"') + "simulated.load_ms = inf\n", "pool[chat].simulated", 5, ["load_ms", "finite"]),
         # ranges
         (f"{POOL}slots = 0\n", "pool[chat].slots", 5, ["at least 1", "0"]),
         (f"{POOL}slots = 99999999999999999999999999999\n", "pool[chat].slots", 5, ["at most"]),
