@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.devices import gguf
 from pool_managerd.engines import llamacpp_log
 from pool_managerd.engines.base import (
     Argument,
@@ -29,6 +30,7 @@ from pool_managerd.engines.base import (
 )
 
 _ALL_LAYERS = 999
+_GGUF_HINT = "llama.cpp needs a whole GGUF file; check whether the download was complete"
 #: Options of llama-server that the daemon sets itself, and the pool's key for each.
 _MANAGED = {
     "-m": "model",
@@ -124,9 +126,12 @@ def check_gguf(path: Path) -> None:
     :raises PoolManagerError: MODEL_NOT_FOUND with the path and what is wrong with it.
     """
     check_readable_file(path)
-    from pool_managerd.devices import gguf  # noqa: PLC0415  # the stand-in's adapter does without it for other files
-
-    gguf.check(path)
+    try:
+        gguf.read_model(path)
+    except gguf.GgufError as error:
+        raise bad_model(path, str(error), hint=_GGUF_HINT) from error
+    except OSError as error:
+        raise bad_model(path, f"cannot be read ({error.strerror})") from error
 
 
 class LlamaCpp(Engine):

@@ -25,7 +25,7 @@ from pool_managerd.engines.base import (
     prometheus_sum,
     spillover,
 )
-from pool_managerd.engines.safetensors import check_model_folder
+from pool_managerd.engines.model_folder import check_model_folder
 
 _MANAGED = {
     "--host": "host",

@@ -138,13 +138,15 @@ class StandIn:
 
     def write(self, text: str, fd: int = 2) -> None:
         """Write a line as it is."""
-        os.write(fd, (text + "\n").encode("utf-8", "surrogateescape"))
+        with contextlib.suppress(OSError):  # a full disk is no reason to end
+            os.write(fd, (text + "\n").encode("utf-8", "surrogateescape"))
 
     def note_request(self, at: float, method: str, path: str, status: int | None) -> None:
         """Add a line to the replica's request log."""
         if self._requests >= 0:
             line = {"at": round(at * 1000, 1), "method": method, "path": path, "status": status, "pid": os.getpid()}
-            os.write(self._requests, (json.dumps(line) + "\n").encode())
+            with contextlib.suppress(OSError):
+                os.write(self._requests, (json.dumps(line) + "\n").encode())
 
     # life -----------------------------------------------------------------------------------------------------
 
@@ -353,16 +355,21 @@ class StandIn:
         while True:
             if name not in watch.wait():
                 continue
-            since = time.monotonic()
-            actions = self._read_control()
-            self._hold_memory()
-            if actions is not None:
-                self._act(actions, since)
-            elif self._document:
-                self._acknowledge()
-            self._at(time.monotonic(), self._check_ready)
+            try:
+                self._apply_control(time.monotonic())
+            except (OSError, TypeError, ValueError) as error:
+                self.log(f"control file: {error}", "W")
             with self.changed:
                 self.changed.notify_all()
+
+    def _apply_control(self, since: float) -> None:
+        actions = self._read_control()
+        self._hold_memory()
+        if actions is not None:
+            self._act(actions, since)
+        elif self._document:
+            self._acknowledge()
+        self._at(time.monotonic(), self._check_ready)
 
     def _read_control(self) -> dict[str, Any] | None:
         """Take over the control document's states, and return its actions if they are to be done now."""
@@ -379,7 +386,7 @@ class StandIn:
         self._document = identity
         seen = control.read_json(control.applied_path(self._dir, self._pool, self._replica))
         self._starts = int(seen.get("starts", 0)) if seen.get("id") == identity else 0
-        times = document.get("times")
+        times = None if document.get("times") is None else int(document["times"])
         if document.get("model") not in (None, self.model_name) or (times is not None and self._starts >= times):
             self.values = dict(self.settings.values)
             return None
