@@ -165,13 +165,15 @@ class Stream:
         """Say after how long without a byte reading raises TimeoutError; ``None``: never."""
         self._socket.settimeout(seconds)
 
-    def close(self) -> None:
-        """End the stream; a reader in another thread ends, too."""
-        if self._closed:
-            return
+    def interrupt(self) -> None:
+        """End a reader, also one in another thread."""
         self._closed = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the stream; not while another thread reads it."""
+        self.interrupt()
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -187,7 +189,7 @@ class Stream:
         except TimeoutError:
             raise
         except (OSError, ValueError, http.client.HTTPException) as error:
-            # Closing from another thread looks like any of these.
+            # An interrupted reader may see any of these.
             if not self._closed:
                 raise NoDaemonError(self._address, error) from error
 

@@ -55,6 +55,7 @@ def example_config(
 def check(file: Path) -> tuple[Config | None, list[ConfigProblem], str | None]:
     """Check a file's values and, where this host's GPUs can be seen, its masks. Third: what was not checked."""
     from pool_managerd.cli.host import look, mask_problems  # noqa: PLC0415 - needed by this command only
+    from pool_managerd.config_lines import LineIndex  # noqa: PLC0415
     from pool_managerd.config_load import load_config  # noqa: PLC0415
     from pool_managerd.config_problems import ConfigError, ConfigProblem  # noqa: PLC0415
     from pool_managerd.core.errors import PoolManagerError  # noqa: PLC0415
@@ -67,10 +68,11 @@ def check(file: Path) -> tuple[Config | None, list[ConfigProblem], str | None]:
         snapshot = look(config)
     except PoolManagerError as error:
         return config, [], f"masks were not checked against the GPUs: {error.message}"
+    lines = LineIndex(file.read_text(encoding="utf-8-sig"))
     problems = [
         ConfigProblem(
             file=str(config.path or file),
-            line=None,
+            line=lines.line(("pool", config.pools.index(pool), "devices")),
             key=f"pool[{pool.id}].devices",
             value=error.details.get("devices"),
             message=error.message,

@@ -13,7 +13,8 @@ from pool_managerd.cli.host import own_engines
 from pool_managerd.config import Config, PoolConfig
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.devices.mask import resolve_mask
-from pool_managerd.devices.memory import need_of
+from pool_managerd.devices.need import need_of
+from pool_managerd.devices.sizes import human
 from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.devices.split import normalise_split
 
@@ -71,8 +72,8 @@ def make_plan(config: Config, snapshot: DevicesSnapshot) -> list[Placement]:
 
 def _need(pool: PoolConfig, devices: tuple[Device, ...]) -> dict[str, int] | None:
     split = normalise_split(pool.tensor_split, len(devices))
-    need = need_of(pool, pool.model, devices, split)
-    return None if need is None else dict(need.per_device)
+    need = need_of(pool, pool.model, [device.uuid for device in devices], split)
+    return dict(need.per_device) or None
 
 
 def _place(
@@ -87,7 +88,7 @@ def _place(
     elif size <= free:
         verdict, fits = "fits", True
     else:
-        verdict, fits = f"{Code.INSUFFICIENT_VRAM}: {size - free} bytes short", False
+        verdict, fits = f"{Code.INSUFFICIENT_VRAM}: {human(size - free)} short", False
     return Placement(pool.id, replica_id, device.index, device.uuid, size, taken, free, verdict, fits)
 
 

@@ -55,8 +55,10 @@ class PoolProgress:
             if kind is None or issubclass(kind, CommandError):
                 # What led to the answer may still be on its way.
                 self._thread.join(0.1)
-            self._events.stream.close()
+            self._events.stream.interrupt()
             self._thread.join(1)
+            if not self._thread.is_alive():
+                self._events.stream.close()
         if self._bar:
             self._bar.stop()
 

@@ -59,7 +59,7 @@ def rows(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             str(pool["restart_count"]),
             pool["breaker"]["state"],
             pool["model"] or "-",
-            f"{error['code']}: {error['message']}" if error else "-",
+            " ".join(f"{error['code']}: {error['message']}".split()) if error else "-",
         )
 
 

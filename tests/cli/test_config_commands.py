@@ -1,0 +1,102 @@
+"""check-config, example-config and the plan: without any daemon."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def example(run, tmp_path):
+    """A file with the example config."""
+    code, out, err = run("example-config")
+    assert (code, err) == (0, "")
+    path = tmp_path / "pools.toml"
+    path.write_text(out)
+    return path
+
+
+def edit(path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_the_example_is_good_and_checking_it_leaves_nothing_behind(run, example):
+    code, out, err = run("check-config", example)
+    assert (code, err) == (0, "")
+    assert "good, 3 pools" in out
+    assert list(example.parent.iterdir()) == [example]
+
+
+def test_all_faults_are_said_at_once(run, example):
+    edit(example, 'devices = "0,1"', 'devices = "0,1"\nslotz = 3\nreplicas = "two"')
+    code, _, err = run("check-config", example)
+    assert code == 2
+    assert "slotz" in err
+    assert "slots" in err
+    assert "replicas" in err
+
+
+def test_a_device_that_is_not_there_is_named_with_its_line(run, example):
+    edit(example, 'devices = "0,1"', 'devices = "0,7"')
+    code, _, err = run("check-config", example)
+    line = example.read_text().splitlines().index('devices = "0,7"') + 1
+    assert code == 2
+    assert err.startswith(f"{example}:{line}: pool[large].devices: device mask '0,7' names index 7")
+    assert "INVALID_DEVICE_MASK" in err
+
+
+def test_faults_as_json(run, example):
+    edit(example, 'devices = "0,1"', 'devices = "0,7"')
+    code, out, _ = run("check-config", example, "--json")
+    (problem,) = json.loads(out)["problems"]
+    assert (code, problem["code"]) == (2, "INVALID_DEVICE_MASK")
+
+
+def test_a_missing_file_is_a_plain_sentence(run, tmp_path):
+    code, _, err = run("check-config", tmp_path / "none.toml")
+    assert code == 2
+    assert "No such file" in err
+
+
+def test_the_plan_shows_need_reserved_free_and_verdict(run, example):
+    code, out, err = run("devices", "--plan", example)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "All pools fit."
+    document = json.loads(run("devices", "--plan", example, "--json")[1])
+    chat, embed, *_ = document["placements"]
+    assert document["fits"] is True
+    assert embed["reserved_bytes"] == chat["need_bytes"] > 0
+    assert embed["free_bytes"] == chat["free_bytes"] - chat["need_bytes"]
+
+
+def test_a_plan_that_does_not_fit_is_exit_code_1(run, example):
+    edit(example, 'vram_bytes = "2GiB"', 'vram_bytes = "90GiB"')
+    code, out, _ = run("devices", "--plan", example)
+    assert code == 1
+    assert "INSUFFICIENT_VRAM: " in out
+    assert out.splitlines()[-1] == "Not all pools fit."
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["status", "--json", "--address", "127.0.0.1:1"]])
+def test_quick_commands_are_quick(arguments):
+    def once() -> float:
+        before = _children_cpu()
+        subprocess.run(
+            [sys.executable, "-c", "from pool_managerd.cli import main; main()", *arguments],
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+        return _children_cpu() - before
+
+    assert min(once() for _ in range(3)) < 0.3
+
+
+def _children_cpu() -> float:
+
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
