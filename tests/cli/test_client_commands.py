@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import COMMAND, GPU, Facade, environment
+from cli_facade import COMMAND, GPU, Facade, environment
 
 
 @pytest.fixture
