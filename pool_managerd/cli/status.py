@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 
@@ -68,8 +68,7 @@ def _ask(client: Client, pool: str | None) -> Any:
 
 
 def _watch(client: Client, pool: str | None, *, as_json: bool) -> None:
-    with client.events() as events:
-        news = _News(events)
+    with _News(client.events()) as news:
         if as_json or not sys.stdout.isatty():
             for document in _changes(client, pool, news):
                 if as_json:
@@ -101,7 +100,15 @@ class _News:
         self._events = events
         self._flag = threading.Event()
         self._fault: CommandError | None = None
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._events.stream.interrupt()
+        self._thread.join(1)
 
     def wait(self) -> None:
         """Return when something happened, or now and then."""

@@ -13,7 +13,6 @@ import os
 import re
 import sys
 import time
-import warnings
 from collections.abc import Iterable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any
@@ -82,7 +81,6 @@ def configure_logging(
     for name in ("uvicorn.access", "asyncio", "grpc", "grpc._cython.cygrpc"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
-    warnings.simplefilter("default")
     sys.excepthook = _log_uncaught
     return writer
 

@@ -66,15 +66,17 @@ def test_a_line_is_one_json_object_whatever_its_values_hold(log):
 
 def test_the_lines_of_libraries_and_warnings_take_the_same_form(log):
     log.configure()
-    logging.getLogger("uvicorn.error").warning("port %d", 9200, extra={"key": "value"})
-    warnings.warn("old", DeprecationWarning, stacklevel=1)
+    logging.getLogger("some.library").warning("port %d", 9200, extra={"key": "value"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
     try:
         raise ValueError("bad")  # noqa: TRY301
     except ValueError:
         logging.getLogger("x").exception("failed")
     library, warning, failure = log.lines()
     assert (library["event"], library["level"], library["logger"], library["key"]) == (
-        "port 9200", "warning", "uvicorn.error", "value",
+        "port 9200", "warning", "some.library", "value",
     )  # fmt: skip
     assert "DeprecationWarning: old" in warning["event"]
     assert failure["level"] == "error"
