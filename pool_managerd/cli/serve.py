@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pool_managerd.cli.errors import WrongUsageError
+from pool_managerd.cli.common import note
+from pool_managerd.cli.errors import CommandError, Exit, RefusedError, WrongUsageError
 
 
 def serve(
@@ -34,6 +35,8 @@ def serve(
             "then `pool-managerd serve --config pools.toml`",
         )
     from pool_managerd.app import serve as run  # noqa: PLC0415 - imports the whole daemon
+    from pool_managerd.config_problems import ConfigError  # noqa: PLC0415 - needed by this command only
+    from pool_managerd.core.errors import PoolManagerError  # noqa: PLC0415
 
     overrides = {
         "server.http": http,
@@ -44,4 +47,15 @@ def serve(
         "log.level": log_level,
     }
     given = {key: str(value) for key, value in overrides.items() if value is not None}
-    raise typer.Exit(run(config, given))
+    try:
+        code = run(config, given)
+    except ConfigError as error:
+        for problem in error.problems:
+            note(str(problem))
+        code = Exit.USAGE
+    except PoolManagerError as error:
+        raise RefusedError(error.code, error.message, hint=error.hint, details=error.details) from error
+    except OSError as error:
+        # A taken address, a state directory that can't be written: the text names it.
+        raise CommandError(str(error)) from error
+    raise typer.Exit(code)

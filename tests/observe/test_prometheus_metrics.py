@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -298,3 +299,9 @@ def test_promtool_has_nothing_to_say():
     done = subprocess.run(["promtool", "check", "metrics"], input=everything(), capture_output=True, check=False)
     assert (done.stdout + done.stderr).decode() == ""
     assert done.returncode == 0
+
+
+def test_the_documentation_names_every_metric():
+    text = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
+    families = re.findall(r"^# TYPE pool_managerd_(\S+) ", everything().decode(), re.MULTILINE)
+    assert [name for name in families if f"`{name}" not in text] == []
