@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pool_managerd.core.times import rfc3339
+from pool_managerd.core.times import parse_rfc3339, rfc3339
 
 
 class EventKind(StrEnum):
@@ -72,3 +72,21 @@ class Event:
             "details": dict(self.details),
             "correlation_id": self.correlation_id,
         }
+
+    @classmethod
+    def from_json(cls, doc: Mapping[str, Any]) -> Event:
+        """The inverse of :meth:`as_json`; the time has lost what is below a millisecond."""
+        return cls(
+            revision=doc["revision"],
+            at=parse_rfc3339(doc["at"]),
+            kind=EventKind(doc["kind"]),
+            pool_id=doc["pool_id"],
+            replica_id=doc["replica_id"],
+            device=doc["device"],
+            from_=doc["from"],
+            to=doc["to"],
+            code=doc["code"],
+            reason=doc["reason"],
+            details=doc["details"],
+            correlation_id=doc["correlation_id"],
+        )

@@ -105,7 +105,7 @@ class LeaseBook:
         """
         lease = self._active.get(lease_id)
         if lease is None:
-            raise self._not_found(lease_id)
+            raise self.not_found(lease_id)
         ttl = lease.ttl_ms if ttl_ms is None else ttl_ms
         return replace(lease, ttl_ms=ttl, expires_at=now + ttl / 1000)
 
@@ -118,7 +118,7 @@ class LeaseBook:
         if lease is None:
             if lease_id in self._ended:
                 return None
-            raise self._not_found(lease_id)
+            raise self.not_found(lease_id)
         self._ended[lease_id] = Ended(how, reason)
         while len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
@@ -136,7 +136,12 @@ class LeaseBook:
         """The leases that one replica carries."""
         return [lease for lease in self._active.values() if lease.replica_id == replica_id]
 
-    def _not_found(self, lease_id: str) -> PoolManagerError:
+    def has(self, lease_id: str) -> bool:
+        """Whether the lease is active."""
+        return lease_id in self._active
+
+    def not_found(self, lease_id: str) -> PoolManagerError:
+        """LEASE_NOT_FOUND, with the reason of the lease's end where it is remembered."""
         shown = lease_id[:64]
         ended = self._ended.get(lease_id)
         if ended is None:

@@ -170,9 +170,9 @@ def _begin(state: ReplicaState, cause: StartCause, policy: RestartPolicy, now: f
 
 
 def _start(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
-    """A start that somebody asks for. An open circuit is respected, whoever asks."""
+    """A start that somebody asks for. An open circuit is respected, but by a reload: its outcome never touches it."""
     history = state.history
-    if history.state is BreakerState.OPEN and given.start is not StartCause.RESTORE:
+    if history.state is BreakerState.OPEN and given.start not in {StartCause.RELOAD, StartCause.RESTORE}:
         if history.open_until is not None and now < history.open_until:
             waiting = replace(_to(state, Phase.CIRCUIT_OPEN, now), next_restart_at=history.open_until)
             return Step(waiting, (Action.ARM_TIMER,), "the circuit is open: no start before its time is over")

@@ -175,6 +175,14 @@ class StateDir:
         """Remove the handoff file, if there is one."""
         self._remove(self.handoff_file(pool_id, replica_id))
 
+    def write_daemon(self, document: Mapping[str, Any]) -> None:
+        """Write ``daemon.json``: where the daemon serves, for tools that started it on port 0."""
+        self._write("", "daemon.json", (json.dumps(document, indent=2) + "\n").encode())
+
+    def remove_daemon(self) -> None:
+        """Remove ``daemon.json``: the daemon ends."""
+        self._remove(self.path / "daemon.json")
+
     def link_log(self, pool_id: str, first_replica_id: str) -> None:
         """Let ``engine-<pool>.log`` lead to the first replica's log."""
         target = self.log_file(pool_id, first_replica_id).name

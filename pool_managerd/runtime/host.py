@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pool_managerd.config import Config
+from pool_managerd.core.errors import PoolManagerError
+from pool_managerd.core.events import Event, EventKind
 from pool_managerd.devices.inventory import Inventory
 from pool_managerd.devices.memory import Reservations
 from pool_managerd.observe.bus import EventBus
@@ -41,6 +43,7 @@ class Host:
     turns: LoadTurns
     quarantined: set[str] = field(default_factory=set)
     shutting_down: bool = False
+    _forgotten: int = 0
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def start_task(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -50,11 +53,41 @@ class Host:
         task.add_done_callback(self._done)
         return task
 
+    def cancel_tasks(self) -> None:
+        """Give up everything that still runs in the background; the daemon ends."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"{task.get_name()} failed", "exception": fault, "task": task}
+            )
+
+    async def history(self, since: int, limit: int) -> list[Event]:
+        """Stored events above ``since``, in order."""
+        documents = await self.store.events_since(since, limit)
+        self._forgotten = await self.store.forgotten_revision()
+        return [Event.from_json(document) for document in documents]
+
+    def oldest_revision(self) -> int:
+        """The oldest revision that is still stored, as of the last look by :meth:`history`."""
+        return self._forgotten + 1
+
+    def keep_pid_file(self, pool_id: str, replica_id: str, pid: int, *, first: bool) -> None:
+        """Write the pid files; where that fails, the engine runs all the same and the log says so."""
+        try:
+            self.state_dir.write_pid(pool_id, replica_id, pid, first=first)
+        except PoolManagerError as error:
+            self.bus.publish(
+                EventKind.DAEMON,
+                pool_id=pool_id,
+                replica_id=replica_id,
+                to="warning",
+                code=str(error.code),
+                reason=error.message,
+                details={"hint": error.hint, **error.details},
             )
 
     def marker(self, pool_id: str, replica_id: str) -> str:

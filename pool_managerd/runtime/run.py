@@ -11,8 +11,8 @@ from typing import Any
 
 from pool_managerd.config import PoolConfig
 from pool_managerd.core.times import rfc3339
-from pool_managerd.devices.inventory import DevicesSnapshot
 from pool_managerd.devices.memory import Need
+from pool_managerd.devices.snapshot import DevicesSnapshot
 from pool_managerd.engines.base import Engine, EngineSpec, redact
 from pool_managerd.runtime.process import EngineProcess, ProcessIdentity
 
@@ -21,7 +21,7 @@ from pool_managerd.runtime.process import EngineProcess, ProcessIdentity
 class Run:
     """What is known of a replica's process.
 
-    :param need: the planned memory, or ``None`` where it is not known.
+    :param need: the planned memory; without shares where it is not known.
     :param before: the devices as they were before the load; ``None`` for an adopted engine.
     :param spawned_at: wall time in seconds; ``spawned_clock`` is the same on the loop's monotonic clock.
     :param log_offset: where this run's lines begin in the engine's log.
@@ -31,7 +31,7 @@ class Run:
     engine: Engine
     spec: EngineSpec
     digest: str
-    need: Need | None
+    need: Need
     before: DevicesSnapshot | None
     process: EngineProcess
     spawned_at: float
@@ -39,6 +39,8 @@ class Run:
     log_offset: int
     adopted: bool = False
     was_ready: bool = False
+    fixed_port: bool = False
+    port_attempts: int = 0
     slots: int = 0
     version: str | None = None
     heartbeat: float | None = None
@@ -76,7 +78,7 @@ class Run:
             "pid": identity.pid,
             "start_ticks": identity.start_ticks,
             "boot_id": identity.boot_id,
-            "spec_digest": self.digest,
+            "spec_digest": identity.spec_digest,
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -115,7 +117,11 @@ def identity_from_json(doc: Mapping[str, Any]) -> ProcessIdentity:
     )
 
 
-def spec_digest(
+#: Environment variable by which a running engine says which plan it was started from; see :func:`plan_digest`.
+PLAN_VARIABLE = "POOL_MANAGERD_PLAN"
+
+
+def plan_digest(
     pool: PoolConfig, *, binary: Path, model: Path | None, devices: tuple[str, ...], split: tuple[float, ...]
 ) -> str:
     """What makes a process the engine that the config asks for: everything that it was started with but its port.

@@ -1,0 +1,269 @@
+"""The composition root: puts the daemon together, runs it, and takes it apart again in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from pool_managerd import __version__
+from pool_managerd.api.addresses import bind_sockets
+from pool_managerd.api.auth import Auth
+from pool_managerd.api.grpc_server import GrpcServer, start_grpc
+from pool_managerd.api.http_facade import HttpServer, start_http
+from pool_managerd.config import Config
+from pool_managerd.config_load import load_config
+from pool_managerd.config_problems import ConfigError
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.events import Event, EventKind
+from pool_managerd.devices.inventory import Inventory
+from pool_managerd.devices.memory import Reservations
+from pool_managerd.devices.nvml import load_nvml
+from pool_managerd.observe.bus import EventBus
+from pool_managerd.observe.eventlog import event_projection
+from pool_managerd.observe.logs import close_logging, configure_logging, get_logger
+from pool_managerd.observe.metrics import Metrics
+from pool_managerd.runtime.files import StateDir
+from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.logs import LogWatcher
+from pool_managerd.runtime.measured import Measured
+from pool_managerd.runtime.registry import Registry
+from pool_managerd.runtime.sockets import PortAllocator
+from pool_managerd.runtime.store import Append, Store
+from pool_managerd.runtime.turns import LoadTurns
+from pool_managerd.service import PoolManagerService
+from pool_managerd.systemd import notify
+
+#: Exit codes of ``serve``: done, the daemon said no, wrong usage or config.
+DONE, REFUSED, WRONG_CONFIG = 0, 1, 2
+
+_log = logging.getLogger(__name__)
+
+
+def serve(path: Path, overrides: Mapping[str, Any]) -> int:
+    """Run the daemon in the foreground until SIGTERM or SIGINT; returns the exit code.
+
+    :param overrides: what the command line says, by dotted config key.
+    """
+    try:
+        config = load_config(path, overrides=overrides)
+    except ConfigError as error:
+        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
+        return WRONG_CONFIG
+    secrets = [token for token in (config.tokens.full, config.tokens.readonly) if token]
+    configure_logging(format_=config.log.format, level=config.log.level, secrets=secrets)
+    try:
+        return uvloop.run(Daemon(config, lambda: load_config(path, overrides=overrides)).run())
+    except PoolManagerError as error:
+        get_logger().error("refused", code=str(error.code), human=error.message, hint=error.hint)
+        close_logging()
+        hint = f"hint: {error.hint}\n" if error.hint else ""
+        sys.stderr.write(f"{error.code}: {error.message}\n{hint}")
+        return REFUSED
+    except OSError as error:
+        close_logging()
+        sys.stderr.write(f"pool-managerd cannot serve: {error}\n")
+        return REFUSED
+    finally:
+        close_logging()
+
+
+class Daemon:
+    """One life of the daemon.
+
+    :param reread: reads the config file anew, for SIGHUP and the API.
+    """
+
+    def __init__(self, config: Config, reread: Callable[[], Config]) -> None:
+        self.config = config
+        self.reread = reread
+        self.stopping = asyncio.Event()
+        self._signals = 0
+
+    async def run(self) -> int:
+        """Serve until told to stop."""
+        state_dir = StateDir(self.config.server.state_dir)
+        state_dir.prepare()
+        state_dir.lock()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(state_dir.unlock)
+            # A busy address is found out before anything else is touched.
+            http_socket = bind_sockets(str(self.config.server.http))
+            stack.callback(http_socket.close)
+            host, metrics = await self._make_host(stack, state_dir)
+            registry = Registry(
+                host,
+                on_added=lambda pool: metrics.add_pool(pool.id, engine=pool.engine, replica_ids=pool.replica_ids),
+                on_removed=metrics.forget_pool,
+            )
+            host.bus.add_projection(event_projection(lambda event: _context(registry, event)))
+            metrics.state = Measured(host, registry.pools)
+            service = PoolManagerService(host, registry, self.reread)
+            await registry.restore()
+            stack.callback(registry.close)
+            auth = Auth(self.config.tokens.full, self.config.tokens.readonly)
+            grpc = await start_grpc(
+                service,
+                address=str(self.config.server.grpc),
+                auth=auth,
+                max_message_bytes=self.config.server.max_request_bytes,
+            )
+            stack.push_async_callback(grpc.stop)
+            http = await start_http(
+                service,
+                address=str(self.config.server.http),
+                auth=auth,
+                metrics=metrics.render,
+                max_request_bytes=self.config.server.max_request_bytes,
+                sock=http_socket,
+            )
+            stack.push_async_callback(http.stop)
+            stack.callback(host.bus.close)
+            self._announce(host, http, grpc)
+            registry.begin()
+            self._listen_to_signals(host, service)
+            notify("READY=1")
+            await self.stopping.wait()
+            await self._end(host, registry)
+        return DONE
+
+    async def _make_host(self, stack: contextlib.AsyncExitStack, state_dir: StateDir) -> tuple[Host, Metrics]:
+        config = self.config
+        settings = config.devices
+        simulated_dir = settings.simulated_dir if settings.source == "simulated" else None
+        inventory = Inventory(load_nvml(settings.source, simulated_dir), source=settings.source)
+        snapshot = await inventory.start()
+        stack.push_async_callback(inventory.close)
+        if settings.require_process_residency and snapshot.residency != "process":
+            raise PoolManagerError(
+                Code.GPU_UNAVAILABLE,
+                "require_process_residency is set, and NVML's process ids can't be matched to this host's",
+                hint="run the daemon in the host's pid namespace (--pid=host), or unset require_process_residency",
+                details={"residency": snapshot.residency},
+            )
+        store = await Store.open(state_dir.database, event_retention=config.server.event_retention)
+        stack.push_async_callback(store.close)
+        bus = EventBus(
+            time.time,
+            store.first_revision,
+            lambda event: store.post([Append(event.as_json())]),
+            retention=config.server.event_retention,
+        )
+        metrics = Metrics(bus=bus, version=__version__)
+        bus.add_projection(metrics.on_event)
+        store.on_availability = lambda available: _announce_store(bus, store, available=available)
+        log_watcher = LogWatcher(max_bytes=config.log.engine_log_max_bytes, keep=config.log.engine_log_keep)
+        stack.push_async_callback(log_watcher.close)
+        host = Host(
+            config=config,
+            state_id=state_dir.state_id(),
+            clock=time.time,
+            bus=bus,
+            store=store,
+            state_dir=state_dir,
+            inventory=inventory,
+            reservations=Reservations(),
+            ports=PortAllocator(config.server.port_range),
+            logs=log_watcher,
+            turns=LoadTurns(config.server.max_parallel_loads),
+        )
+        stack.callback(host.cancel_tasks)
+        return host, metrics
+
+    def _announce(self, host: Host, http: HttpServer, grpc: GrpcServer) -> None:
+        """Say where the daemon serves: in the log, and in ``daemon.json`` for tools that started it on port 0."""
+        where = {
+            "pid": os.getpid(),
+            "http": f"{_bracketed(self.config.server.http.host)}:{http.port}",
+            "grpc": f"{_bracketed(self.config.server.grpc.host)}:{grpc.port}",
+            "version": __version__,
+        }
+        host.state_dir.write_daemon(where)
+        source = host.inventory.source
+        simulated = " on SIMULATED devices: no real GPU is used" if source == "simulated" else ""
+        host.bus.publish(
+            EventKind.DAEMON,
+            to="started",
+            reason=f"pool-managerd {__version__} serves HTTP on {where['http']}, gRPC on {where['grpc']}{simulated}",
+            details={**where, "state_dir": str(host.state_dir.path), "device_source": source},
+        )
+        if host.store.set_aside is not None:
+            host.bus.publish(
+                EventKind.DAEMON,
+                to="warning",
+                code=str(Code.STORE_UNAVAILABLE),
+                reason=f"the state database was damaged or not ours: set aside as {host.store.set_aside}",
+                details={"path": str(host.store.set_aside)},
+            )
+        if os.geteuid() == 0 and any(pool.user is None for pool in self.config.pools):
+            host.bus.publish(
+                EventKind.DAEMON,
+                to="warning",
+                reason="the daemon runs as root and pools without `user` run their engines as root: "
+                "they get no capabilities and no new privileges, but name a user for each pool",
+            )
+
+    def _listen_to_signals(self, host: Host, service: PoolManagerService) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: host.start_task(_reload(service), "config reload by SIGHUP"))
+
+    async def _end(self, host: Host, registry: Registry) -> None:
+        """Refuse new work, then stop the engines, or leave them to the next daemon."""
+        host.shutting_down = True
+        notify("STOPPING=1")
+        server = host.config.server
+        host.bus.publish(EventKind.DAEMON, to="stopping", reason=f'told to stop; on_shutdown = "{server.on_shutdown}"')
+        if server.on_shutdown == "stop":
+            await registry.stop_all(host.clock() + server.shutdown_drain_ms / 1000)
+        host.bus.publish(EventKind.DAEMON, to="stopped", reason="the daemon ends")
+        host.state_dir.remove_daemon()
+
+
+async def _reload(service: PoolManagerService) -> None:
+    """SIGHUP: a faulty file is reported by its event, and nothing is changed."""
+    with contextlib.suppress(PoolManagerError):
+        await service.reload_config()
+
+
+def _announce_store(bus: EventBus, store: Store, *, available: bool) -> None:
+    path = str(store.path)
+    bus.publish(
+        EventKind.DAEMON,
+        to="store_available" if available else "store_unavailable",
+        code=None if available else str(Code.STORE_UNAVAILABLE),
+        reason=f"the state store {path} takes writes again" if available else f"the state store {path} takes no writes",
+        details={"path": path},
+    )
+
+
+def _context(registry: Registry, event: Event) -> Mapping[str, Any]:
+    """What the log adds to an event from its pool."""
+    pool = registry.pools.get(event.pool_id) if event.pool_id else None
+    if pool is None:
+        return {}
+    replica = pool.replicas.get(event.replica_id) if event.replica_id else None
+    model = pool.model_ref
+    if replica is None:
+        return {"engine": pool.config.engine, "model": model}
+    return {
+        "engine": pool.config.engine,
+        "engine_version": replica.version,
+        "model": model,
+        "device_mask": replica.devices,
+        "restart_count": replica.state.history.restart_count,
+    }
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,243 @@
+"""What the devices do to the pools: XIDs by class, lost and returned GPUs, memory that became free."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.events import EventKind
+from pool_managerd.core.failures import Failure, FailureClass
+from pool_managerd.core.phases import Phase
+from pool_managerd.core.replica import Input, Signal
+from pool_managerd.devices.inventory import HealthEvent, XidEvent
+from pool_managerd.devices.snapshot import Device, DevicesSnapshot
+from pool_managerd.devices.xid import XidClass, class_of_recovery_action, classify
+from pool_managerd.runtime import preflight
+from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.pool import Pool
+from pool_managerd.runtime.replica import Replica
+from pool_managerd.runtime.store import Delete, Put
+
+#: While a replica waits for memory, the fit is looked at again at least this often, in seconds.
+RECHECK_S = 0.5
+
+
+class DeviceEvents:
+    """Brings what happens to devices to the replicas on them.
+
+    :param pools: the daemon's pools by id; the mapping changes with the config.
+    """
+
+    def __init__(self, host: Host, pools: Mapping[str, Pool]) -> None:
+        self.host = host
+        self.pools = pools
+        self._stale = False
+        self._told_residency = False
+        self._wake = asyncio.Event()
+
+    def connect(self) -> None:
+        """Listen to the inventory and keep looking after those who wait."""
+        inventory = self.host.inventory
+        inventory.on_xid = self.on_xid
+        inventory.on_health = self.on_health
+        inventory.on_change = self.on_change
+        self.host.start_task(self._look_after_waiting(), "waiting replicas")
+        self.on_change(inventory.snapshot)
+
+    def on_change(self, snapshot: DevicesSnapshot) -> None:
+        """The devices look different from before."""
+        if snapshot.stale is not self._stale:
+            self._stale = snapshot.stale
+            reason = "the device library answers again"
+            if snapshot.stale:
+                reason = f"the device library fails ({snapshot.error}): the last known values are shown"
+            self.host.bus.publish(EventKind.DEVICE, to="stale" if snapshot.stale else "fresh", reason=reason)
+        if snapshot.residency == "device" and not self._told_residency:
+            self._told_residency = True
+            self.host.bus.publish(
+                EventKind.DEVICE,
+                to="residency_device",
+                reason="NVML's processes can't be matched to ours or carry no bytes: residency is judged by each "
+                "device's used memory before and after a load",
+            )
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Memory, a port or a device may be free by now."""
+        self._wake.set()
+
+    # -- replicas that wait ----------------------------------------------------------------------------------------
+
+    def _waiting(self) -> list[Replica]:
+        waits = {FailureClass.MEMORY, FailureClass.DEVICE}
+        return [
+            replica
+            for pool in self.pools.values()
+            for replica in pool.replicas.values()
+            if replica.state.waits_for in waits
+        ]
+
+    async def _look_after_waiting(self) -> None:
+        """Runs as long as the daemon. Sleeps without a timer while nobody waits."""
+        while True:
+            busy = bool(self._waiting()) or bool(self.host.quarantined)
+            try:
+                async with asyncio.timeout(RECHECK_S if busy else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if self.host.shutting_down:
+                return
+            if self.host.quarantined:
+                await self._retest()
+            for replica in self._waiting():
+                await self._try(replica)
+
+    async def _try(self, replica: Replica) -> None:
+        since = replica.state.since
+        try:
+            await preflight.check(self.host, replica.target, reserve=False)
+        except PoolManagerError:
+            return
+        if replica.state.since == since and replica.state.waits_for is not None:
+            replica.trigger = "restart"
+            replica.signal(Input(Signal.RECHECK))
+
+    async def _retest(self) -> None:
+        """Let a quarantined device go once it is enumerated, its memory readable and no process left on it."""
+        snapshot = await self.host.inventory.refresh()
+        if snapshot.stale:
+            return
+        for uuid in sorted(self.host.quarantined):
+            device = snapshot.by_uuid.get(uuid)
+            if device is None or device.health != "ok":
+                continue
+            own = {replica.run.process.pid for replica in self._on_device(uuid) if replica.run is not None}
+            if any(process.pid in own for process in device.processes):
+                continue
+            self.host.quarantined.discard(uuid)
+            self.host.store.post([Delete("device", uuid)])
+            self._publish(device, "quarantined", "ok", "the re-test of the device passed")
+
+    # -- health ----------------------------------------------------------------------------------------------------
+
+    def on_health(self, event: HealthEvent) -> None:
+        """NVML says that a device is lost, needs a reset, can't be read, or is well again."""
+        device = self.host.inventory.snapshot.by_uuid.get(event.uuid)
+        if device is None:
+            return
+        if event.after == "lost":
+            self._publish(device, event.before, "lost", "NVML says that the GPU is lost")
+            self._lose(device, f"GPU {device.index} ({device.uuid}) is lost")
+        elif event.after == "reset_required":
+            self.quarantine(device, "NVML says that the GPU needs a reset")
+        elif event.after == "unreadable":
+            self._publish(device, event.before, "lost", "the device cannot be read")
+            self._lose(device, f"GPU {device.index} ({device.uuid}) cannot be read")
+        elif device.uuid not in self.host.quarantined:
+            self._publish(device, event.before, "ok", "the device is usable again")
+        self.look_again()
+
+    def quarantine(self, device: Device, reason: str) -> None:
+        """Start nothing on the device until a re-test has passed; its pools restart then."""
+        if device.uuid in self.host.quarantined:
+            return
+        self.host.quarantined.add(device.uuid)
+        self.host.store.post([Put("device", device.uuid, {"quarantined_at": self.host.clock(), "reason": reason})])
+        self._publish(device, "ok", "quarantined", reason)
+        for replica in self._on_device(device.uuid):
+            self._driver_error(replica, device, reason)
+
+    def _lose(self, device: Device, reason: str) -> None:
+        for replica in self._on_device(device.uuid):
+            if replica.run is None:
+                continue
+            replica.fail(
+                Failure(
+                    Code.GPU_UNAVAILABLE,
+                    f"{reason}: pool {replica.pool_id} replica {replica.replica_id} cannot go on",
+                    "a lost GPU is back after a restart of the host as a rule; the pool starts by itself then",
+                    FailureClass.DEVICE,
+                    "driver_error",
+                    {"device": device.uuid},
+                )
+            )
+
+    def _publish(self, device: Device, old: str | None, new: str, reason: str) -> None:
+        self.host.bus.publish(
+            EventKind.DEVICE,
+            device=device.uuid,
+            from_=old,
+            to=new,
+            reason=reason,
+            details={
+                "index": device.index,
+                "name": device.name,
+                "pools": sorted({one.pool_id for one in self._on_device(device.uuid)}),
+                "recovery_action": device.recovery_action,
+            },
+        )
+
+    def _on_device(self, uuid: str) -> list[Replica]:
+        """The replicas that run on a device."""
+        return [
+            replica
+            for pool in self.pools.values()
+            for replica in pool.replicas.values()
+            if replica.run is not None and uuid in replica.run.spec.devices
+        ]
+
+    # -- XIDs ------------------------------------------------------------------------------------------------------
+
+    def on_xid(self, event: XidEvent) -> None:
+        """React by the XID's class; each one is an event, whatever its class."""
+        snapshot = self.host.inventory.snapshot
+        device = snapshot.by_uuid.get(event.uuid)
+        xid_class = classify(event.xid)
+        if xid_class is XidClass.RECOVERY_ACTION:
+            xid_class = class_of_recovery_action(None if device is None else device.recovery_action)
+        concerned = self._on_device(event.uuid)
+        self.host.bus.publish(
+            EventKind.XID,
+            device=event.uuid,
+            reason=f"XID {event.xid} on {event.uuid} is of the class {xid_class}",
+            details={
+                "xid": event.xid,
+                "xid_class": "recovery" if classify(event.xid) is XidClass.RECOVERY_ACTION else str(xid_class),
+                "pools": sorted({replica.pool_id for replica in concerned}),
+                "needs_reset": xid_class in {XidClass.RESET, XidClass.LOST},
+            },
+        )
+        if device is None:
+            return
+        reason = f"XID {event.xid} on GPU {device.index} ({device.uuid})"
+        match xid_class:
+            case XidClass.RESET:
+                self.quarantine(device, f"{reason} calls for a reset")
+            case XidClass.LOST:
+                self.host.quarantined.add(device.uuid)
+                self.host.store.post([Put("device", device.uuid, {"lost": True, "reason": reason})])
+                self._publish(device, "ok", "lost", f"{reason}: the GPU has fallen off the bus")
+                self._lose(device, reason)
+            case XidClass.APPLICATION if len(concerned) == 1:
+                self._driver_error(concerned[0], device, f"{reason}, where it is alone")
+            case _:
+                return
+
+    @staticmethod
+    def _driver_error(replica: Replica, device: Device, reason: str) -> None:
+        if replica.state.phase not in {Phase.LOADING, Phase.READY, Phase.DRAINING} or replica.state.after_stop:
+            return
+        replica.fail(
+            Failure(
+                Code.DRIVER_ERROR,
+                f"{reason}: pool {replica.pool_id} replica {replica.replica_id} is drained and restarted",
+                "look at the kernel log for the driver's own message",
+                FailureClass.DRIVER,
+                "driver_error",
+                {"device": device.uuid},
+            ),
+            let_leases_end=True,
+        )

@@ -1,0 +1,53 @@
+"""How the devices look from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pool_managerd.core.status import DeviceList, DeviceStatus, HolderStatus
+from pool_managerd.core.times import rfc3339
+from pool_managerd.devices.snapshot import Device
+from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.loading import gpu_pids_of
+from pool_managerd.runtime.pool import Pool
+
+
+def device_list(host: Host, pools: Mapping[str, Pool]) -> DeviceList:
+    """All GPUs of the last snapshot, with who holds memory on them."""
+    snapshot = host.inventory.snapshot
+    owners: dict[int, str] = {}
+    for pool in pools.values():
+        for replica in pool.replicas.values():
+            if replica.run is not None:
+                owners.update(dict.fromkeys(gpu_pids_of(replica.run, snapshot), pool.id))
+    devices = [
+        DeviceStatus(
+            uuid=device.uuid,
+            index=device.index,
+            name=device.name,
+            memory_total_bytes=device.total,
+            memory_free_bytes=device.free,
+            memory_used_bytes=device.used,
+            memory_reserved_bytes=host.reservations.reserved(device.uuid),
+            health=health_of(host, device),
+            residency=snapshot.residency,
+            stale=snapshot.stale,
+            holders=[
+                HolderStatus(pid=process.pid, used_bytes=process.used, pool_id=owners.get(process.pid))
+                for process in device.processes
+            ],
+        )
+        for device in sorted(snapshot.devices, key=lambda one: one.index)
+    ]
+    return DeviceList(
+        devices=devices, source=host.inventory.source, stale=snapshot.stale, taken_at=rfc3339(snapshot.taken_at)
+    )
+
+
+def health_of(host: Host, device: Device) -> str:
+    """``ok``, ``quarantined`` or ``lost``. A device that can't be read is as good as lost."""
+    if device.health in {"lost", "unreadable"}:
+        return "lost"
+    if device.health == "reset_required" or device.uuid in host.quarantined:
+        return "quarantined"
+    return "ok"

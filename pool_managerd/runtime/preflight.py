@@ -1,0 +1,196 @@
+"""Everything that is checked before anything is spawned, cheapest first. A refusal takes milliseconds.
+
+Binary, arguments, devices by mask, split, model file, GPU memory per device, host memory, port. What passes is a
+:class:`Plan`, and its memory is reserved in the same moment in which it was found free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pool_managerd.config import PoolConfig
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.devices.mask import resolve_mask
+from pool_managerd.devices.memory import Need, check_split, check_usable, fit, fit_ram, host_ram_available, need_of
+from pool_managerd.devices.snapshot import Device, DevicesSnapshot
+from pool_managerd.devices.split import normalise_split
+from pool_managerd.engines import get_engine
+from pool_managerd.engines.base import Engine, EngineSpec
+from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.run import plan_digest
+from pool_managerd.runtime.sockets import port_holder
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is going to be spawned. The port is chosen last, just before the spawn.
+
+    :param need: planned memory; without shares where nobody can tell.
+    """
+
+    engine: Engine
+    spec: EngineSpec
+    digest: str
+    need: Need
+    before: DevicesSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which replica, on which model."""
+
+    pool: PoolConfig
+    replica_id: str
+    model: Path | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Names the replica in the ledger of reservations."""
+        return (self.pool.id, self.replica_id)
+
+    @property
+    def mask(self) -> tuple[str, ...]:
+        """The replica's own mask as configured; empty if none is."""
+        return self.pool.masks[self.pool.replica_ids.index(self.replica_id)]
+
+
+def find_binary(pool: PoolConfig, engine: Engine) -> Path:
+    """The absolute path of the pool's binary.
+
+    :raises PoolManagerError: ENGINE_NOT_FOUND naming the path.
+    """
+    asked = engine.default_binary if pool.binary is None else pool.binary
+    if asked is None:
+        raise PoolManagerError(
+            Code.ENGINE_NOT_FOUND,
+            f"pool {pool.id}: engine kind {pool.engine} has no program of its own",
+            hint="set `binary` to the program's path",
+            details={"path": None},
+        )
+    path = Path(asked)
+    if os.sep not in str(asked):
+        found = shutil.which(str(asked))
+        if found is None:
+            raise PoolManagerError(
+                Code.ENGINE_NOT_FOUND,
+                f"pool {pool.id}: engine binary {str(asked)!r} is not on PATH",
+                hint="install the engine, or set `binary` to its path, then preload the pool",
+                details={"path": str(asked)},
+            )
+        path = Path(found).absolute()
+    problem = None
+    if not path.exists():
+        problem = "does not exist"
+    elif not path.is_file():
+        problem = "is not a file"
+    elif not os.access(path, os.X_OK):
+        problem = "is not executable"
+    if problem is not None:
+        raise PoolManagerError(
+            Code.ENGINE_NOT_FOUND,
+            f"pool {pool.id}: engine binary {str(path)!r} {problem}",
+            hint="set `binary` to an existing, executable file, then preload the pool",
+            details={"path": str(path), "problem": problem},
+        )
+    return path
+
+
+def make_spec(host: Host, target: Target, binary: Path, devices: tuple[Device, ...], need: Need) -> EngineSpec:
+    """The spec of the replica, with port 0: that one is chosen just before the spawn."""
+    pool = target.pool
+    settings = host.config.devices
+    return EngineSpec(
+        pool_id=pool.id,
+        replica_id=target.replica_id,
+        kind=pool.engine,
+        binary=binary,
+        model=target.model,
+        host=pool.host,
+        port=pool.port,
+        slots=pool.slots,
+        context=pool.context,
+        kv_type=pool.kv_type,
+        args=pool.args,
+        command=pool.command,
+        devices=tuple(device.uuid for device in devices),
+        split=normalise_split(pool.tensor_split, len(devices)),
+        simulated=dict(pool.simulated),
+        simulated_dir=settings.simulated_dir if settings.source == "simulated" else None,
+        readiness_path=pool.readiness.path,
+        need=dict(need.per_device),
+    )
+
+
+def plan_for_adoption(host: Host, target: Target, snapshot: DevicesSnapshot) -> Plan:
+    """What would be spawned now, without judging whether it fits: for telling whether a running engine is it."""
+    engine = get_engine(target.pool.engine)
+    binary = find_binary(target.pool, engine)
+    devices = resolve_mask(target.mask, snapshot, absent="unavailable")
+    split = normalise_split(target.pool.tensor_split, len(devices))
+    need = need_of(target.pool, target.model, tuple(device.uuid for device in devices), split)
+    spec = make_spec(host, target, binary, devices, need)
+    digest = plan_digest(target.pool, binary=binary, model=target.model, devices=spec.devices, split=spec.split)
+    return Plan(engine, spec, digest, need, snapshot)
+
+
+async def check(host: Host, target: Target, *, reserve: bool = True, replacing: frozenset[int] = frozenset()) -> Plan:
+    """All checks before a start; see the module's text.
+
+    :param reserve: enter the need into the ledger (a reload's look ahead does not).
+    :param replacing: pids whose memory counts as free, because they are going to be replaced.
+    :raises PoolManagerError: the first thing that is wrong.
+    """
+    pool = target.pool
+    engine = get_engine(pool.engine)
+    binary = find_binary(pool, engine)
+    engine.check_args(pool)
+    snapshot = await host.inventory.refresh()
+    devices = resolve_mask(target.mask, snapshot, absent="unavailable")
+    split = normalise_split(pool.tensor_split, len(devices))
+    uuids = tuple(device.uuid for device in devices)
+    check_usable(uuids, snapshot, quarantined=host.quarantined)
+    need = await asyncio.to_thread(_model_and_need, engine, pool, target.model, uuids, split)
+    # No await between the fit and the reservation: two replicas can't both find the same bytes free.
+    snapshot = host.inventory.snapshot
+    overhead = host.config.devices.overhead_bytes
+    if len(devices) > 1:
+        check_split(need, snapshot, overhead)
+    fit_ram(need.ram, host_ram_available(), host.reservations, own_key=target.key)
+    fit(need, snapshot, host.reservations, overhead, own_key=target.key, releasing=replacing)
+    if reserve:
+        host.reservations.reserve(target.key, need.per_device, ram=need.ram)
+    spec = make_spec(host, target, binary, devices, need)
+    digest = plan_digest(pool, binary=binary, model=target.model, devices=spec.devices, split=spec.split)
+    return Plan(engine, spec, digest, need, snapshot)
+
+
+def _model_and_need(
+    engine: Engine, pool: PoolConfig, model: Path | None, devices: tuple[str, ...], split: tuple[float, ...]
+) -> Need:
+    if model is not None:
+        engine.check_model(model)
+    return need_of(pool, model, devices, split)
+
+
+async def with_port(host: Host, plan: Plan) -> Plan:
+    """Choose the port.
+
+    :raises PoolManagerError: SPAWN_FAILED naming a configured port that is taken, and its holder.
+    """
+    configured = plan.spec.port
+    if configured == 0:
+        return replace(plan, spec=replace(plan.spec, port=host.ports.allocate(plan.spec.host)))
+    holder = await asyncio.to_thread(port_holder, plan.spec.host, configured)
+    if holder is not None:
+        held_by = f" by pid {holder.pid}" if holder.pid else ""
+        raise PoolManagerError(
+            Code.SPAWN_FAILED,
+            f"pool {plan.spec.pool_id}: port {configured} on {plan.spec.host} is taken{held_by}",
+            hint="free the port, or set `port = 0` for one from port_range; it is looked at again every 500 ms",
+            details={"port": configured, "host": plan.spec.host, "holder_pid": holder.pid},
+        )
+    return plan

@@ -1,0 +1,351 @@
+"""All pools of the daemon: restored at the start, changed with the config, left or stopped at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from pool_managerd.config import Config, PoolConfig
+from pool_managerd.config_diff import ConfigDiff, diff
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.events import EventKind
+from pool_managerd.core.leases import Lease, LeaseEnd
+from pool_managerd.core.phases import AT_REST, Desired, Phase
+from pool_managerd.core.replica import DrainCause, Input, Signal
+from pool_managerd.core.status import ConfigChange, ConfigChanges
+from pool_managerd.devices.mask import MaskUse, check_overlaps, resolve_mask
+from pool_managerd.devices.snapshot import DevicesSnapshot
+from pool_managerd.observe.correlation import CORRELATION_ID
+from pool_managerd.runtime.adoption import Adoption
+from pool_managerd.runtime.device_events import DeviceEvents
+from pool_managerd.runtime.draining import PoolDrain, wait_at_rest, wait_idle
+from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.pool import Pool
+from pool_managerd.runtime.reloading import PoolReload
+from pool_managerd.runtime.replica import Replica
+from pool_managerd.runtime.sockets import PortAllocator
+from pool_managerd.runtime.store import Delete
+
+
+def check_masks(config: Config, snapshot: DevicesSnapshot) -> None:
+    """Every mask names devices that are there, and no two pools share one that have not both agreed to it.
+
+    :raises PoolManagerError: INVALID_DEVICE_MASK naming pool and mask.
+    """
+    uses: list[MaskUse] = []
+    for pool in config.pools:
+        uuids: set[str] = set()
+        for mask in pool.masks:
+            try:
+                uuids |= {device.uuid for device in resolve_mask(mask, snapshot)}
+            except PoolManagerError as error:
+                raise PoolManagerError(
+                    error.code,
+                    f"pool {pool.id}: {error.message}",
+                    hint=error.hint,
+                    details={**error.details, "pool_id": pool.id, "mask": ",".join(mask)},
+                ) from error
+        uses.append(MaskUse(pool.id, pool.share_devices, frozenset(uuids)))
+    check_overlaps(uses, snapshot)
+
+
+class Registry:
+    """The pools by id.
+
+    :param on_added: told of each pool that comes into being.
+    :param on_removed: told of the id of each pool that the config no longer has.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        on_added: Callable[[PoolConfig], None] = lambda _: None,
+        on_removed: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.host = host
+        self.pools: dict[str, Pool] = {}
+        self._on_added = on_added
+        self._on_removed = on_removed
+        self._adoption: Adoption | None = None
+        self.devices = DeviceEvents(host, self.pools)
+
+    def get(self, pool_id: str) -> Pool:
+        """A pool.
+
+        :raises PoolManagerError: POOL_NOT_FOUND with the asked id.
+        """
+        pool = self.pools.get(pool_id)
+        if pool is None:
+            raise PoolManagerError(
+                Code.POOL_NOT_FOUND,
+                f"there is no pool {pool_id!r}",
+                hint="GET /v2/pools lists the configured pools",
+                details={"pool_id": pool_id},
+            )
+        return pool
+
+    # -- the start -------------------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Bring back what was, adopt what runs, and clean up what nobody wants. Nothing is started yet."""
+        store = self.host.store
+        replica_documents = store.load("replica")
+        pool_documents = store.load("pool")
+        self.host.quarantined.update(store.load("device"))
+        adoption = self._adoption = Adoption(self.host, replica_documents)
+        for config in self.host.config.pools:
+            pool = self._restore_pool(config, pool_documents.get(config.id))
+            for replica in pool.replicas.values():
+                adoption.restore(replica)
+        self._restore_leases(store.load("lease"), adoption)
+        await adoption.clean_up()
+        self._forget_strangers(replica_documents, pool_documents)
+
+    def begin(self) -> None:
+        """Let everything go on from where it was, and start what is desired to run."""
+        adoption = self._adoption
+        if adoption is None:
+            raise RuntimeError("restore comes before begin")
+        self.devices.connect()
+        for pool in self.pools.values():
+            for replica in pool.replicas.values():
+                adoption.resume(pool, replica)
+            self._resume_operation(pool)
+            pool.arm_expiry()
+            pool.post()
+
+    def _restore_pool(self, config: PoolConfig, document: dict[str, Any] | None) -> Pool:
+        desired = Desired.RUNNING if config.preload else Desired.STOPPED
+        pool = Pool(self.host, config, desired)
+        self.pools[config.id] = pool
+        self._on_added(config)
+        if document is not None:
+            pool.desired = Desired(document["desired"])
+            pool.retired_restarts = document["retired_restarts"]
+            pool.pending_drain = document["drain"]
+            pool.pending_reload = document["reload"]
+            if document["model_override"] is not None and document["override_of"] == config.model_ref:
+                pool.model_override = document["model_override"]
+                pool.override_of = document["override_of"]
+        self._link_log(config)
+        return pool
+
+    def _link_log(self, config: PoolConfig) -> None:
+        try:
+            self.host.state_dir.link_log(config.id, config.replica_ids[0])
+        except PoolManagerError as error:
+            self.host.bus.publish(EventKind.DAEMON, to="warning", code=str(error.code), reason=error.message)
+
+    def _restore_leases(self, documents: dict[str, dict[str, Any]], adoption: Adoption) -> None:
+        """Leases on adopted engines go on; those whose engine is gone are over."""
+        gone = []
+        for key, document in documents.items():
+            lease = Lease.from_json(document)
+            pool = self.pools.get(lease.pool_id)
+            if pool is None:
+                gone.append(Delete("lease", key))
+                continue
+            pool.leases.add(lease)
+            if (lease.pool_id, lease.replica_id) not in adoption.kept:
+                pool.end_leases([lease], LeaseEnd.FORCED, "its engine ended while no daemon was running")
+        if gone:
+            self.host.store.post(gone)
+
+    def _forget_strangers(self, replicas: dict[str, Any], pools: dict[str, Any]) -> None:
+        """Drop what the store knows of pools and replicas that the config no longer has."""
+        operations = [Delete("pool", pool_id) for pool_id in pools if pool_id not in self.pools]
+        for key in replicas:
+            pool_id, _, replica_id = key.partition("/")
+            pool = self.pools.get(pool_id)
+            if pool is None or replica_id not in pool.replicas:
+                operations.append(Delete("replica", key))
+        if operations:
+            self.host.store.post(operations)
+
+    def _resume_operation(self, pool: Pool) -> None:
+        """Go on with a drain or reload that the last daemon had promised."""
+        drain, reload = pool.pending_drain, pool.pending_reload
+        if drain is not None:
+            PoolDrain(pool, drain["deadline"], "operator", drain["began"]).begin()
+        elif pool.desired is Desired.STOPPED:
+            for replica in pool.replicas.values():
+                replica.signal(Input(Signal.STOP, reason="its operator stopped the pool"))
+        elif reload is not None:
+            self.host.start_task(self._resume_reload(pool, reload), f"resume reload {pool.id}")
+
+    async def _resume_reload(self, pool: Pool, told: dict[str, Any]) -> None:
+        """A promised reload begins anew once the pool has come to rest on the old model."""
+        try:
+            await pool.settled()
+        except PoolManagerError:
+            pool.pending_reload = None
+            pool.post()
+            return
+        model = self.host.config.resolve_model_ref(told["model_ref"])
+        PoolReload(pool, told["model_ref"], model, told["drain_ms"]).begin()
+
+    # -- the config ------------------------------------------------------------------------------------------------
+
+    def changes(self, new: Config, *, dry_run: bool) -> tuple[ConfigDiff, ConfigChanges]:
+        """What another config would change."""
+        found = diff(self.host.config, new)
+        changes = ConfigChanges(
+            added=sorted(found.added),
+            changed=[ConfigChange(pool_id, list(keys)) for pool_id, keys in sorted(found.changed.items())],
+            removed=sorted(found.removed),
+            unchanged=sorted(found.unchanged),
+            dry_run=dry_run,
+            restart_required=sorted(found.daemon_keys),
+        )
+        return found, changes
+
+    def apply(self, new: Config, found: ConfigDiff) -> None:
+        """Put another config in force. All of it is in force when this returns; engines follow in the background."""
+        old = self.host.config
+        self.host.config = new
+        self.host.turns.set_limit(new.server.max_parallel_loads)
+        for pool_id in found.removed:
+            self._remove(self.pools.pop(pool_id))
+            self._on_removed(pool_id)
+        for config in new.pools:
+            pool = self.pools.get(config.id)
+            if pool is None:
+                self._add(config)
+            elif config.id in found.changed:
+                self._change(pool, config, found)
+        self.host.logs.configure(new.log.engine_log_max_bytes, new.log.engine_log_keep)
+        if old.server.port_range != new.server.port_range:
+            self.host.ports = PortAllocator(new.server.port_range)
+            for run in (one.run for pool in self.pools.values() for one in pool.replicas.values()):
+                if run is not None:
+                    self.host.ports.mark(run.spec.port)
+        self.devices.look_again()
+
+    def _add(self, config: PoolConfig) -> None:
+        pool = self.pools[config.id] = Pool(self.host, config, Desired.RUNNING if config.preload else Desired.STOPPED)
+        self._on_added(config)
+        self._link_log(config)
+        pool.post()
+        if pool.desired is Desired.RUNNING:
+            pool.start_all(trigger="config", correlation_id=CORRELATION_ID.get())
+
+    def _remove(self, pool: Pool) -> None:
+        pool.removed = True
+        pool.desired = Desired.STOPPED
+        self._end_activity(pool)
+        deadline = self.host.clock() + pool.config.drain.deadline_ms / 1000
+        self.host.start_task(self._drop(pool, deadline), f"remove {pool.id}")
+
+    @staticmethod
+    def _end_activity(pool: Pool) -> None:
+        activity, pool.activity = pool.activity, None
+        if activity is not None and activity.task is not None:
+            activity.task.cancel()
+
+    async def _drop(self, pool: Pool, deadline: float) -> None:
+        drain = PoolDrain(pool, deadline, "config")
+        drain.begin()
+        if drain.activity.task is not None:
+            await drain.activity.task
+        first = pool.config.replica_ids[0]
+        operations = [Delete("pool", pool.id)]
+        for replica_id, replica in pool.replicas.items():
+            await replica.cleaned_up()
+            replica.forget()
+            operations.append(Delete("replica", f"{pool.id}/{replica_id}"))
+            if self.pools.get(pool.id) is None:
+                self.host.state_dir.forget_replica(pool.id, replica_id, first=replica_id == first)
+        pool.close()
+        if self.pools.get(pool.id) is None:
+            self.host.store.post(operations)
+
+    def _change(self, pool: Pool, config: PoolConfig, found: ConfigDiff) -> None:
+        """Give a pool its new config; replicas whose spawn spec changed are replaced one after the other."""
+        if "model" in found.changed.get(pool.id, ()):
+            pool.model_override = None
+            pool.override_of = None
+        pool.config = config
+        for replica_id in [one for one in pool.replicas if one not in config.replica_ids]:
+            self.host.start_task(self._retire(pool, pool.replicas[replica_id]), f"retire {pool.id}-{replica_id}")
+        fresh = [replica_id for replica_id in config.replica_ids if replica_id not in pool.replicas]
+        for replica_id in fresh:
+            pool.add_replica(replica_id)
+        pool.post()
+        running = pool.desired is Desired.RUNNING
+        for replica in pool.replicas.values():
+            if replica.state.phase is Phase.READY:
+                replica.arm_stable_timer()
+            elif running and (replica.state.phase is Phase.FAILED or replica.replica_id in fresh):
+                # What was wrong may have been put right.
+                replica.start(Input(Signal.START, reason="the config changed"), trigger="config")
+        stale = [pool.replicas[one] for one in found.restart_replicas.get(pool.id, ()) if one in pool.replicas]
+        if running and stale:
+            self.host.start_task(self._replace(pool, stale), f"replace {pool.id}")
+        pool.wake()
+
+    async def _retire(self, pool: Pool, replica: Replica) -> None:
+        """Drain and drop a replica that the config no longer has."""
+        await self._stop_gently(pool, replica)
+        await replica.cleaned_up()
+        pool.retired_restarts += replica.state.history.restart_count
+        pool.replicas.pop(replica.replica_id, None)
+        replica.forget()
+        self.host.store.post([Delete("replica", f"{pool.id}/{replica.replica_id}")])
+        self.host.state_dir.forget_replica(pool.id, replica.replica_id, first=False)
+        pool.post()
+        pool.wake()
+
+    async def _replace(self, pool: Pool, replicas: list[Replica]) -> None:
+        """Bring replicas to the new spawn spec, one after the other, so that a pool of several stays Ready."""
+        for replica in replicas:
+            if replica.state.phase is Phase.STOPPED or pool.desired is Desired.STOPPED:
+                continue
+            if not await self._stop_gently(pool, replica):
+                continue
+            replica.version = None
+            replica.start(Input(Signal.START, reason="its spawn spec changed in the config"), trigger="config")
+            while replica.state.phase is not Phase.READY and replica.state.phase not in AT_REST:
+                await pool.changed()
+
+    async def _stop_gently(self, pool: Pool, replica: Replica) -> bool:
+        """Drain a replica and stop it; false if its pool was stopped or removed meanwhile."""
+        replica.trigger = "config"
+        replica.signal(Input(Signal.DRAIN, drain=DrainCause.RELOAD, reason="its config changed"))
+        if replica.state.phase is Phase.DRAINING:
+            deadline = self.host.clock() + pool.config.drain.deadline_ms / 1000
+            await wait_idle(pool, [replica], deadline)
+        if pool.removed:
+            return False
+        replica.signal(Input(Signal.STOP, reason="its config changed"))
+        await wait_at_rest(pool, [replica])
+        return not pool.removed and pool.desired is Desired.RUNNING
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    async def stop_all(self, deadline: float) -> None:
+        """Drain and stop all engines for the daemon's end. No pool's desired state is changed by it.
+
+        :param deadline: wall-clock seconds since the epoch.
+        """
+        tasks = []
+        for pool in self.pools.values():
+            self._end_activity(pool)
+            drain = PoolDrain(pool, deadline, "shutdown")
+            kept = pool.pending_drain
+            drain.begin()
+            pool.pending_drain = kept
+            if drain.activity.task is not None:
+                tasks.append(drain.activity.task)
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for pool in self.pools.values():
+            for replica in pool.replicas.values():
+                await replica.cleaned_up()
+
+    def close(self) -> None:
+        """Stop all work of the daemon; engines that still run are left alone."""
+        for pool in self.pools.values():
+            self._end_activity(pool)
+            pool.close()
