@@ -32,7 +32,6 @@ from pool_managerd.core.status import (
 )
 from pool_managerd.core.times import rfc3339
 from pool_managerd.observe.correlation import CORRELATION_ID
-from pool_managerd.runtime import logs
 from pool_managerd.runtime.device_views import device_list
 from pool_managerd.runtime.draining import PoolDrain
 from pool_managerd.runtime.host import Host
@@ -386,7 +385,7 @@ class PoolManagerService:
             raise invalid_request("replica", f"pool {pool_id} has no replica {replica_id!r}; it has {known}")
         lines = None if tail is None else _check_int("tail", tail, low=0, high=MAX_TAIL, default=0)
         path = self.host.state_dir.log_file(pool.id, replica_id)
-        return logs.read_log(path, tail=lines, follow=follow)
+        return self.host.logs.read(path, tail=lines, follow=follow)
 
     async def devices(self) -> DeviceList:
         """All GPUs, freshly read; the last known values, marked stale, where NVML fails."""

@@ -63,7 +63,7 @@ def find_binary(pool: PoolConfig, engine: Engine) -> Path:
 
     :raises PoolManagerError: ENGINE_NOT_FOUND naming the path.
     """
-    asked = engine.default_binary if pool.binary is None else pool.binary
+    asked = engine.program(pool)
     if asked is None:
         raise PoolManagerError(
             Code.ENGINE_NOT_FOUND,
