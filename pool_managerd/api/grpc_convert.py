@@ -21,7 +21,7 @@ def to_message(value: Any) -> Any:
     """Turn a status dataclass or an event into its message."""
     if isinstance(value, Event):
         return pb.Event(**_arguments(value.as_json()))
-    kind = type(value)
+    kind: Any = type(value)
     message = getattr(pb, kind.__name__)
     return message(**_arguments({name: getattr(value, name) for name in field_names(kind)}))
 

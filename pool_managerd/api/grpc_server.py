@@ -117,8 +117,8 @@ class _EveryCall(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Wrap the handler of a call."""
         handler: Any = await continuation(handler_call_details)
-        if handler is None:  # no such method; gRPC answers UNIMPLEMENTED itself
-            return handler
+        if handler is None:
+            return None  # type: ignore[return-value]  # no such method: gRPC answers UNIMPLEMENTED itself
         method = handler_call_details.method
         make, behaviour = _kind(handler)
         wrap = self._stream if handler.response_streaming else self._unary

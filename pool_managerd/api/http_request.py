@@ -31,10 +31,12 @@ class Field:
 
     :param kind: ``str`` or ``int``; nothing is converted, and ``null`` is as good as leaving the field out.
     :param required: whether the body must have it.
+    :param minimum: the least value of a number, for the description; the service refuses what is below.
     """
 
     kind: type
     required: bool = False
+    minimum: int | None = None
 
 
 def too_large(limit: int, size: int | None = None) -> PoolManagerError:

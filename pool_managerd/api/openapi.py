@@ -136,7 +136,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Set desired = stopped, durably; deadline_ms 0 stops at once.",
         {200: "DrainResult", 202: "PoolStatus"},
         query=(_WAIT,),
-        body={"deadline_ms": Field(int)},
+        body={"deadline_ms": Field(int, minimum=0)},
     ),
     Operation("DELETE", f"{_POOL}/drain", "cancel_drain", "Cancel a drain that still waits.", {200: "PoolStatus"}),
     Operation(
@@ -146,7 +146,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Move the pool to another model, with a way back.",
         {200: "PoolStatus", 202: "PoolStatus"},
         query=(_WAIT,),
-        body={"new_model_ref": Field(str, required=True), "drain_deadline_ms": Field(int)},
+        body={"new_model_ref": Field(str, required=True), "drain_deadline_ms": Field(int, minimum=0)},
     ),
     Operation(
         "POST", f"{_POOL}/circuit/reset", "reset_circuit", "Close the breakers and try at once.", {200: "PoolStatus"}
@@ -158,7 +158,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "acquire_lease",
         "Take a lease: one slot of a ready replica.",
         {201: "LeaseStatus"},
-        body={"holder": Field(str), "ttl_ms": Field(int)},
+        body={"holder": Field(str), "ttl_ms": Field(int, minimum=1)},
         tag="leases",
     ),
     Operation(
@@ -167,7 +167,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "renew_lease",
         "Move the lease's expiry to a full TTL from now.",
         {200: "LeaseStatus"},
-        body={"ttl_ms": Field(int)},
+        body={"ttl_ms": Field(int, minimum=1)},
         tag="leases",
     ),
     Operation("DELETE", _LEASE, "release_lease", "Give the lease back; again is fine.", {204: ""}, tag="leases"),
@@ -277,16 +277,20 @@ def _query_parameter(param: Param) -> dict[str, Any]:
 
 
 def _body_schema(fields: Mapping[str, Field]) -> dict[str, Any]:
-    kinds = {str: "string", int: "integer"}
     return {
         "type": "object",
-        "properties": {
-            name: {"type": kinds[field.kind] if field.required else [kinds[field.kind], "null"]}
-            for name, field in fields.items()
-        },
+        "properties": {name: _field_schema(field) for name, field in fields.items()},
         "required": [name for name, field in fields.items() if field.required],
         "additionalProperties": False,
     }
+
+
+def _field_schema(field: Field) -> dict[str, Any]:
+    kind = {str: "string", int: "integer"}[field.kind]
+    schema: dict[str, Any] = {"type": kind if field.required else [kind, "null"]}
+    if field.minimum is not None:
+        schema["minimum"] = field.minimum
+    return schema
 
 
 def schemas() -> dict[str, Any]:
