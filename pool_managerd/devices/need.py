@@ -110,7 +110,7 @@ class Need:
         """What must be seen on this GPU after loading for the engine to count as resident there."""
         for share in self.shares:
             if share.uuid == uuid:
-                return max(1, math.ceil(share.evidence * (1 - tolerance)) - share.granularity)
+                return max(1, math.floor(share.evidence * (1 - tolerance)) - share.granularity)
         return 1
 
 

@@ -81,9 +81,7 @@ def _fault(weight: Any) -> str | None:
 
 
 def _invalid(message: str, written: Sequence[Any]) -> PoolManagerError:
-    shown = [
-        weight if isinstance(weight, (int, float)) and math.isfinite(weight) else str(weight) for weight in written
-    ]
+    shown = [weight if _fault(weight) in (None, "not above zero") else str(weight) for weight in written]
     return PoolManagerError(
         Code.INVALID_SPLIT,
         message,

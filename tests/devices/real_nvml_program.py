@@ -1,0 +1,47 @@
+"""Run by test_real_nvml.py where a stand-in of the driver library is on the library path; asserts what it sees."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from pool_managerd.devices.inventory import Inventory
+from pool_managerd.devices.nvml import load_nvml
+
+
+async def main():
+    lost, xid = Path(os.environ["NVML_LOST"]), Path(os.environ["NVML_XID"])
+    inventory = Inventory(load_nvml("nvml"), source="nvml", wait_ms=50)
+    news = asyncio.Event()
+    xids, healths = [], []
+    inventory.on_xid = lambda event: (xids.append((event.uuid[-1], event.xid)), news.set())
+    inventory.on_health = lambda event: (healths.append((event.uuid[-1], event.after)), news.set())
+
+    async def until(condition):
+        async with asyncio.timeout(5):
+            while not condition():
+                news.clear()
+                await news.wait()
+
+    snapshot = await inventory.start()
+    assert inventory.driver_version == "580.1"
+    first, second = snapshot.devices
+    assert (first.uuid[-1], first.index, first.name, first.pci_bus_id) == ("0", 0, "Stand-in", "00000000:01:00.0")
+    assert (first.total, first.free, first.used) == (1000, 600, 300)
+    assert [(process.pid, process.used) for process in first.processes] == [(os.getpid(), 300)]
+    assert (first.recovery_action, second.recovery_action) == (0, 1)
+    lost.touch()  # noqa: ASYNC240 - a small file; a real GPU tells nobody: it is seen by the look after the wait for XIDs
+    await until(lambda: healths)
+    assert (inventory.snapshot.devices[1].health, inventory.snapshot.devices[1].total) == ("lost", 1000)
+    xid.with_suffix(".new").write_text("79")
+    xid.with_suffix(".new").rename(xid)  # noqa: ASYNC240 - a small file; of a GPU that no longer tells its UUID
+    await until(lambda: xids)
+    lost.unlink()
+    await until(lambda: len(healths) == 2)
+    assert (xids, healths) == ([("1", 79)], [("1", "lost"), ("1", "ok")])
+    await inventory.close()
+    print("all seen")  # noqa: T201 - the test looks for it
+
+
+asyncio.run(main())
