@@ -26,6 +26,8 @@ _ENDS = {signal.SIGTERM, signal.SIGINT}
 _IDLE_CHECK_S = 0.02
 #: What the last bytes of an answer get to leave the process after its slot has become idle, in seconds.
 _FLUSH_S = 0.05
+#: What llama.cpp's own clean end gets, in seconds.
+_CLOSE_S = 1.0
 _LAYERS = {"all": -2, "auto": -1}
 _SWITCH = {"on": True, "off": False}
 
@@ -181,8 +183,15 @@ class _Server:
             if signal.sigtimedwait(_ENDS, _IDLE_CHECK_S) is not None:
                 return 0
         time.sleep(_FLUSH_S)
-        self.server = None  # its destructor closes the listener and joins llama.cpp's threads
+        # llama.cpp's destructor closes the listener and joins its threads. It was seen to wait for ever where a
+        # request had just come in, so it gets a thread of its own and a limit.
+        closing = threading.Thread(target=self._close, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_S)
         return 0
+
+    def _close(self) -> None:
+        self.server = None
 
     def _is_busy(self) -> bool:
         """Whether a slot is at work. Where that can't be asked, a request may be cut short, as llama-server does."""
@@ -216,7 +225,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"error: invalid argument: {error}\n")
         raise SystemExit(1) from error
-    code = _Server(flags, made).run()
+    server = _Server(flags, made)
+    code = server.run()
     sys.stdout.flush()
     sys.stderr.flush()
     # Without the interpreter's own end, which would wait for llama.cpp's threads if it has not loaded yet.

@@ -220,6 +220,11 @@ class LlamaCpp(Engine):
         """``llama-server --version``."""
         return (str(binary), "--version")
 
+    def parse_version_output(self, output: str) -> str | None:
+        """Read ``version: 6527 (0d9e1e6)``."""
+        found = re.search(r"^version: (\S+)", output, re.MULTILINE)
+        return found.group(1) if found else None
+
     def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
         """llama-server ends with 1 for everything; its last lines tell."""
         if code is None or code == 0:

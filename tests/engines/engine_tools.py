@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -95,10 +96,15 @@ class RunningEngine:
     def wait_for(self, status: int, path: str = "/health", timeout_s: float = 20.0) -> None:
         wait_until(lambda: self.status(path) == status, timeout_s, f"{path} answering {status}: {self.log}")
 
-    def stream(self, **body) -> http.client.HTTPResponse:
+    @contextlib.contextmanager
+    def stream(self, **body):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.request("POST", "/v1/completions", json.dumps({"prompt": "x", "stream": True, **body}))
-        return connection.getresponse()
+        try:
+            connection.request("POST", "/v1/completions", json.dumps({"prompt": "x", "stream": True, **body}))
+            with connection.getresponse() as answer:
+                yield answer
+        finally:
+            connection.close()
 
     def end(self) -> None:
         self.process.kill()

@@ -68,12 +68,12 @@ def test_the_canary_succeeds_and_never_answers_when_no_tokens_come(stand_in):
 def test_a_streamed_completion_comes_token_by_token_with_an_end_mark(stand_in):
     engine = stand_in(tokens_per_s=50)
     engine.wait_for(200)
-    answer = engine.stream(max_tokens=4)
     events, times = [], []
-    for line in answer:
-        if line.startswith(b"data: "):
-            events.append(line[6:].strip())
-            times.append(time.monotonic())
+    with engine.stream(max_tokens=4) as answer:
+        for line in answer:
+            if line.startswith(b"data: "):
+                events.append(line[6:].strip())
+                times.append(time.monotonic())
     assert events[-1] == b"[DONE]"
     assert [json.loads(event)["choices"][0]["text"] for event in events[:4]] == [f"token{n} " for n in range(4)]
     assert times[3] - times[0] > 0.04
@@ -82,14 +82,14 @@ def test_a_streamed_completion_comes_token_by_token_with_an_end_mark(stand_in):
 def test_a_slot_is_busy_while_it_works_and_other_requests_wait_for_one(stand_in):
     engine = stand_in(slots=1, tokens_per_s=20)
     engine.wait_for(200)
-    first = engine.stream(max_tokens=8)
-    first.readline()
-    assert ENGINE.parse_slots(engine.request("/slots")[1]).busy == 1
-    assert engine.request("/slots?fail_on_no_slot=1")[0] == 503
-    began = time.monotonic()
-    assert engine.request("/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
-    assert time.monotonic() - began > 0.2
-    first.read()
+    with engine.stream(max_tokens=8) as first:
+        first.readline()
+        assert ENGINE.parse_slots(engine.request("/slots")[1]).busy == 1
+        assert engine.request("/slots?fail_on_no_slot=1")[0] == 503
+        began = time.monotonic()
+        assert engine.request("/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
+        assert time.monotonic() - began > 0.2
+        first.read()
     engine.tell(busy_slots=1)
     assert ENGINE.parse_slots(engine.request("/slots")[1]).busy == 1
 

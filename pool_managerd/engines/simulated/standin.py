@@ -24,9 +24,9 @@ from typing import Any, NoReturn
 
 from pool_managerd.devices.simulated_folder import SimulatedFolder
 from pool_managerd.engines.simulated import control
-from pool_managerd.engines.simulated.options import BY_NAME, CONTROL_KEYS, convert
 from pool_managerd.engines.simulated.server import serve
 from pool_managerd.engines.simulated.settings import Settings, parse
+from pool_managerd.engines.simulated.told import Told
 from pool_managerd.engines.simulated.watch import FileWatch
 
 _WAKE = signal.SIGUSR1
@@ -55,27 +55,23 @@ class StandIn:
         self.waiting = 0
         self._busy = 0
         self._slot_free = threading.Condition()
-        self._starts = 0
         self._health_failures = 0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
         self._at_ready: list[Callable[[], None]] = []
         self._said_ready = False
-        self._document = ""
         self._ram = bytearray()
         self._folder: SimulatedFolder | None = None
-        self._dir: Path | None = None
         self._requests = -1
-        self._child: int | None = None
-        self._pool = environ.get("POOL_MANAGERD_POOL", "")
-        self._replica = environ.get("POOL_MANAGERD_REPLICA", "r0")
+        self._control: Told | None = None
         self.devices = tuple(name for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name)
         if folder := environ.get("POOL_MANAGERD_SIMULATED_DIR"):
-            self._dir = Path(folder)
-            self._folder = SimulatedFolder(self._dir)
-            if self._pool:
-                path = control.requests_path(self._dir, self._pool, self._replica)
+            self._folder = SimulatedFolder(folder)
+            if pool := environ.get("POOL_MANAGERD_POOL"):
+                replica = environ.get("POOL_MANAGERD_REPLICA", "r0")
+                path = control.requests_path(Path(folder), pool, replica)
                 path.parent.mkdir(parents=True, exist_ok=True)
+                self._control = Told(Path(folder), pool, replica, self.model_name, settings.values, self.log)
                 self._requests = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     # what the server asks -------------------------------------------------------------------------------------
@@ -155,7 +151,9 @@ class StandIn:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self.log(f"build_info: {self.values['version']}")
         watch = self._watch()
-        first = self._read_control()
+        first = None if self._control is None else self._control.read()
+        if self._control is not None:
+            self.values = self._control.values
         self._hold_memory()
         self._say_loading()
         self._act(self.settings.values, self.started)
@@ -167,7 +165,7 @@ class StandIn:
         self._at(self.started + self.values["listen_ms"] / 1000, self._listen)
         self._at(self._ready_at(), self._check_ready)
         if watch is not None:
-            threading.Thread(target=self._follow_control, args=(watch,), daemon=True).start()
+            threading.Thread(target=self._follow_control, args=(watch, self._control), daemon=True).start()
         while True:
             self._do_what_is_due()
             wait = max(0.0, self._due[0][0] - time.monotonic()) if self._due else 3600.0
@@ -324,7 +322,10 @@ class StandIn:
         self._end(1)
 
     def _die_by(self, name: str) -> None:
-        number = signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
+        number = getattr(signal, name if name.startswith("SIG") else f"SIG{name}", None)
+        if not isinstance(number, signal.Signals):
+            self.log(f"no signal is called {name!r}", "W")
+            return
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
@@ -340,88 +341,32 @@ class StandIn:
             os.waitpid(child, 0)
         elif vram_bytes and self._folder is not None and self.devices:
             self._folder.allocate(child, {self.devices[0]: vram_bytes})
-        self._child = child
 
     # control file ---------------------------------------------------------------------------------------------
 
     def _watch(self) -> FileWatch | None:
-        if self._dir is None or not self._pool:
-            return None
-        return FileWatch(str(self._dir / "engines"))
+        return None if self._control is None else FileWatch(str(self._control.path.parent))
 
-    def _follow_control(self, watch: FileWatch) -> None:
-        assert self._dir is not None  # noqa: S101  # there is no watch without a folder
-        name = control.control_path(self._dir, self._pool, self._replica).name
+    def _follow_control(self, watch: FileWatch, told: Told) -> None:
         while True:
-            if name not in watch.wait():
+            if told.path.name not in watch.wait():
                 continue
             try:
-                self._apply_control(time.monotonic())
+                self._apply_control(told, time.monotonic())
             except (OSError, TypeError, ValueError) as error:
                 self.log(f"control file: {error}", "W")
             with self.changed:
                 self.changed.notify_all()
 
-    def _apply_control(self, since: float) -> None:
-        actions = self._read_control()
+    def _apply_control(self, told: Told, since: float) -> None:
+        actions = told.read()
+        self.values = told.values
         self._hold_memory()
         if actions is not None:
             self._act(actions, since)
-        elif self._document:
-            self._acknowledge()
+        else:
+            told.acknowledge()
         self._at(time.monotonic(), self._check_ready)
-
-    def _read_control(self) -> dict[str, Any] | None:
-        """Take over the control document's states, and return its actions if they are to be done now."""
-        if self._dir is None or not self._pool:
-            return None
-        path = control.control_path(self._dir, self._pool, self._replica)
-        document = control.read_json(path)
-        if not document:
-            self.values, self._document = dict(self.settings.values), ""
-            return None
-        identity = str(document.get("id") or self._file_identity(path))
-        if identity == self._document:
-            return None
-        self._document = identity
-        seen = control.read_json(control.applied_path(self._dir, self._pool, self._replica))
-        self._starts = int(seen.get("starts", 0)) if seen.get("id") == identity else 0
-        times = None if document.get("times") is None else int(document["times"])
-        if document.get("model") not in (None, self.model_name) or (times is not None and self._starts >= times):
-            self.values = dict(self.settings.values)
-            return None
-        said = self._known(document)
-        states = {name: value for name, value in said.items() if not BY_NAME[name].action}
-        self.values = {**self.settings.values, **states}
-        self._starts += 1
-        # Said before anything is done: the process may not live to say it afterwards.
-        self._acknowledge()
-        return said if times is not None or self._starts == 1 else None
-
-    def _known(self, document: dict[str, Any]) -> dict[str, Any]:
-        said: dict[str, Any] = {}
-        for name, value in document.items():
-            if name in CONTROL_KEYS:
-                continue
-            try:
-                said[name] = convert(BY_NAME[name], value)
-            except (KeyError, ValueError) as error:
-                self.log(f"control file: {name!r} is not understood: {error}", "W")
-        return said
-
-    def _acknowledge(self) -> None:
-        if self._dir is not None and self._document:
-            path = control.applied_path(self._dir, self._pool, self._replica)
-            value = {"id": self._document, "starts": self._starts, "pid": os.getpid()}
-            control.write_atomically(path, value)
-
-    @staticmethod
-    def _file_identity(path: Path) -> str:
-        try:
-            status = path.stat()
-        except OSError:
-            return ""
-        return f"{status.st_ino}-{status.st_mtime_ns}"
 
     def _stamp(self) -> str:
         passed = int((time.monotonic() - self.started) * 1e6)
