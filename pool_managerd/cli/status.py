@@ -14,7 +14,7 @@ from pool_managerd.cli.client import Client, EventStream, pool_path
 from pool_managerd.cli.common import Address, Json, TokenFile, connect, make_table, print_json, print_table
 from pool_managerd.cli.errors import CommandError
 
-_COLUMNS = ("POOL", "PHASE", "READY", "REPLICAS", "LEASES", "RESTARTS", "BREAKER", "MODEL", "LAST ERROR")
+_COLUMNS = ("POOL", "DESIRED", "PHASE", "READY", "REPLICAS", "LEASES", "RESTARTS", "BREAKER", "MODEL", "LAST ERROR")
 #: Seconds between two looks of ``--watch`` when nothing happens.
 _REFRESH_S = 5.0
 #: Seconds that events are gathered before the next look.
@@ -45,13 +45,12 @@ def rows(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         replicas = pool["replicas"]
         ready = sum(bool(replica["ready"]) for replica in replicas)
         phase = pool["phase"]
-        if pool["desired"] == "stopped" and phase == "stopped":
-            phase = "stopped by operator"
-        elif pool["next_restart_at"]:
+        if pool["next_restart_at"]:
             phase += f" until {pool['next_restart_at']}"
         error = pool["last_error"]
         yield (
             pool["pool_id"],
+            pool["desired"],
             phase,
             "yes" if pool["ready"] else "no",
             f"{ready}/{len(replicas)}",

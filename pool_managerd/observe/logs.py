@@ -41,7 +41,6 @@ _STDLIB = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "t
 
 _configured: dict[str, LogWriter] = {}
 
-Processor = structlog.typing.Processor
 EventDict = MutableMapping[str, Any]
 
 
@@ -68,7 +67,7 @@ def configure_logging(
             _add_time_and_correlation,
             structlog.processors.format_exc_info,
             _Redactor(secrets),
-            _Json() if format_ == "json" else _console(colors=os.isatty(fd)),
+            _Json() if format_ == "json" else _Console(colors=os.isatty(fd)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_: _LineLogger(writer),
@@ -175,10 +174,21 @@ class _Json:
         return json.dumps(ordered, default=str)
 
 
-def _console(*, colors: bool) -> Processor:
-    return structlog.dev.ConsoleRenderer(
-        colors=colors, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
-    )
+class _Console:
+    """Renders a line for reading: an event's sentence first, and no field that is empty or said in the sentence."""
+
+    def __init__(self, *, colors: bool) -> None:
+        self._render = structlog.dev.ConsoleRenderer(
+            colors=colors, timestamp_key="time", pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        )
+
+    def __call__(self, logger: Any, method: str, event_dict: EventDict) -> str:
+        if human := event_dict.pop("human", None):
+            event_dict["event"] = human
+            for key in ("reason", "from", "to", "code", "last_error"):
+                event_dict.pop(key, None)
+        shown = {key: value for key, value in event_dict.items() if value is not None}
+        return str(self._render(logger, method, shown))
 
 
 def _is_secret(key: str) -> bool:

@@ -20,11 +20,11 @@ def test_status_has_one_row_per_pool(cli):
     code, out, err = cli("status")
     assert (code, err) == (0, "")
     head, _, *rows = out.splitlines()
-    assert head.split()[:3] == ["POOL", "PHASE", "READY"]
+    assert head.split()[:4] == ["POOL", "DESIRED", "PHASE", "READY"]
     bad, chat, slow = rows
     assert "ENGINE_EXITED: it left" in bad
-    assert chat.split()[:6] == ["chat", "ready", "yes", "1/1", "1/4", "2"]
-    assert slow.split()[:3] == ["slow", "loading", "no"]
+    assert chat.split()[:7] == ["chat", "running", "ready", "yes", "1/1", "1/4", "2"]
+    assert slow.split()[:4] == ["slow", "running", "loading", "no"]
 
 
 def test_status_as_json_is_the_apis_document(cli):

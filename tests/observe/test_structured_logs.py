@@ -98,6 +98,12 @@ def test_the_console_form_is_readable(log):
     assert "something happened" in text
     assert "pool_id=chat" in text
     assert "\x1b" not in text
+    log_event(event(from_="loading", to="ready", reason="it answers"))
+    assert (
+        log.text()
+        .splitlines()[-1]
+        .endswith("[info     ] chat/r0: loading → ready: it answers kind=phase pool_id=chat replica_id=r0 revision=7")
+    )
     with pytest.raises(json.JSONDecodeError):
         json.loads(text)
 
