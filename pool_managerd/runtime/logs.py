@@ -13,12 +13,14 @@ from pathlib import Path
 
 from asyncinotify import Inotify, Mask, Watch
 
-from pool_managerd.runtime.log_files import LogReader, Rotation, archives, tail_lines
+from pool_managerd.runtime.log_files import CHUNK_BYTES, LogReader, Rotation, archives, tail_lines
 
 __all__ = ["LogTail", "LogWatcher", "archives", "tail_lines"]
 
 #: A line is looked at up to this many bytes; the rest of a longer one is left out.
 MAX_LINE_BYTES = 64 * 1024
+#: What an engine wrote before its end is read in so many chunks of 256 KiB at most, since the loop waits for it.
+CATCH_UP_CHUNKS = 16
 #: Seconds between two looks at the logs where the kernel has no inotify instance left for the daemon.
 POLL_S = 0.2
 #: Seconds until a rotation that failed (a full disk) is tried again.
@@ -38,14 +40,22 @@ class LogTail:
         self._on_line = on_line
         self._partial = b""
         self._skipping = False
+        self._closed = False
+
+    def close(self) -> None:
+        """Hand over nothing more, not even the lines that were read already."""
+        self._closed = True
+        self.reader.close()
 
     def read(self) -> bool:
         """Hand over the lines that are there, as far as one chunk goes; whether there may be more."""
-        data = self.reader.read()
+        data = b"" if self._closed else self.reader.read()
         if not data:
             return False
         *lines, rest = (self._partial + data).split(b"\n")
         for line in lines:
+            if self._closed:
+                return False
             if self._skipping:
                 self._skipping = False
                 continue
@@ -61,8 +71,18 @@ class LogTail:
     def _hand_over(self, line: bytes) -> None:
         try:
             self._on_line(line[:MAX_LINE_BYTES].decode(errors="replace").rstrip("\r"))
-        except Exception:
+        except Exception:  # noqa: BLE001 - one line must not keep the others from being judged
             _log.exception("a line of %s could not be judged", self.reader.path)
+
+
+def _open_reader(path: Path, tail: int | None, *, follow: bool) -> LogReader | None:
+    if not follow and not path.exists():
+        return None
+    try:
+        return LogReader(path, 0) if tail is None else LogReader.of_last_lines(path, tail)
+    except OSError as error:
+        _log.warning("log %s cannot be read: %s", path, error)
+        return None
 
 
 @dataclass(slots=True, eq=False)
@@ -119,15 +139,16 @@ class LogWatcher:
         """Hand over no more lines of this log."""
         entry = self._files.get(path)
         if entry is not None and entry.tail is not None:
-            entry.tail.reader.close()
+            entry.tail.close()
             entry.tail = None
             self._drop_unused(entry)
 
     def catch_up(self, path: Path) -> None:
         """Hand over at once what an engine wrote up to now, for instance before its end is judged."""
         entry = self._files.get(path)
-        while entry is not None and entry.tail is not None and entry.tail.read():
-            pass
+        for _ in range(CATCH_UP_CHUNKS):
+            if entry is None or entry.tail is None or not entry.tail.read():
+                return
 
     async def read(self, path: Path, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[bytes]:
         """The log's bytes.
@@ -135,27 +156,23 @@ class LogWatcher:
         :param tail: begin with the last so many lines, from rotated files too; ``None``: the current file.
         :param follow: go on with what is written, over rotations, each byte once, until :meth:`close`.
         """
-        if not follow and not path.exists():
-            return
-        try:
-            reader = LogReader(path, 0) if tail is None else LogReader.of_last_lines(path, tail)
-        except OSError as error:
-            _log.warning("log %s cannot be read: %s", path, error)
+        reader = _open_reader(path, tail, follow=follow)
+        if reader is None:
             return
         entry = self._entry(path, reader)
         news = entry.readers[reader] = asyncio.Event()
         # Without follow it ends where it ended when it was asked for, however much is written meanwhile.
         left = None if follow else reader.remaining()
         try:
-            while not self._closed:
+            while True:
                 news.clear()
-                data = reader.read() if left is None else reader.read(min(left, 65536))
+                data = reader.read() if left is None else reader.read(min(left, CHUNK_BYTES))
                 if data:
                     left = None if left is None else left - len(data)
                     yield data
-                elif follow:
+                elif follow and not self._closed:
                     await news.wait()
-                if left == 0 or (not data and not follow):
+                else:
                     return
         finally:
             del entry.readers[reader]

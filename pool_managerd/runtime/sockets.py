@@ -114,8 +114,12 @@ class PortAllocator:
     """
 
     def __init__(self, port_range: tuple[int, int]) -> None:
-        self._first, self._last = port_range
         self._taken: set[int] = set()
+        self.set_range(port_range)
+
+    def set_range(self, port_range: tuple[int, int]) -> None:
+        """Hand out ports of this range from now on; those already handed out stay so."""
+        self._first, self._last = port_range
         self._next = random.randint(self._first, self._last)  # noqa: S311 - no secret
 
     def allocate(self, host: str = "127.0.0.1") -> int:

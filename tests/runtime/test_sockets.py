@@ -120,6 +120,8 @@ def test_ports_are_handed_out_once_and_only_if_free():
         allocator.release(ports[0])
         allocator.release(1)
         assert allocator.allocate() == ports[0]
+        allocator.set_range((20000, 20500))
+        assert 20000 <= allocator.allocate() <= 20500
 
 
 def test_a_host_that_is_not_ours_is_named():
