@@ -31,13 +31,13 @@ async def main():
     assert (first.total, first.free, first.used) == (1000, 600, 300)
     assert [(process.pid, process.used) for process in first.processes] == [(os.getpid(), 300)]
     assert (first.recovery_action, second.recovery_action) == (0, 1)
-    lost.touch()  # noqa: ASYNC240 - a small file; a real GPU tells nobody: it is seen by the look after the wait for XIDs
+    lost.touch()  # noqa: ASYNC240 - a small file. A real GPU tells nobody: it is seen by the look after the wait for XIDs
     await until(lambda: healths)
     assert (inventory.snapshot.devices[1].health, inventory.snapshot.devices[1].total) == ("lost", 1000)
     xid.with_suffix(".new").write_text("79")
-    xid.with_suffix(".new").rename(xid)  # noqa: ASYNC240 - a small file; of a GPU that no longer tells its UUID
+    xid.with_suffix(".new").rename(xid)  # the XID is of a GPU that no longer tells its UUID
     await until(lambda: xids)
-    lost.unlink()
+    lost.unlink()  # noqa: ASYNC240 - a small file
     await until(lambda: len(healths) == 2)
     assert (xids, healths) == ([("1", 79)], [("1", "lost"), ("1", "ok")])
     await inventory.close()

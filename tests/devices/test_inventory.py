@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.devices import simulated_feed
 from pool_managerd.devices.inventory import Inventory
 from pool_managerd.devices.nvml import load_nvml
 from pool_managerd.devices.simulated import FOREIGN_PID_OFFSET
@@ -216,6 +218,19 @@ async def test_a_library_that_hangs_makes_the_values_stale_and_nothing_wait(watc
     assert time.monotonic() - since < 0.05
     release.set()
     await watched.until(lambda: not watched.inventory.snapshot.stale)
+
+
+async def test_without_an_inotify_instance_changes_are_seen_a_little_later(folder, uuids, monkeypatch):
+    def none_left(**_):
+        raise OSError(errno.EMFILE, "too many inotify instances")
+
+    monkeypatch.setattr(simulated_feed, "Inotify", none_left)
+    watched = Watched(folder)
+    await watched.inventory.start()
+    folder.set_health(uuids[0], "lost")
+    folder.emit_xid(uuids[1], 13)
+    await watched.until(lambda: watched.healths and watched.xids)
+    await watched.inventory.close()
 
 
 async def test_a_failing_callback_does_not_stop_the_inventory(watched, folder, uuids):
