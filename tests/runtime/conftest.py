@@ -17,9 +17,14 @@ from pool_managerd.runtime.descendants import process_table
 from pool_managerd.runtime.process import EngineProcess, SpawnSpec, spawn
 
 
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every asynchronous test here runs on both loops."""
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+#: What waits for descriptors is tried on the daemon's own loop and on the standard one.
+BOTH_LOOPS = {"test_logs.py", "test_probe.py", "test_process.py", "test_stop.py"}
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loops on which each asynchronous test runs."""
+    factories = {"uvloop": uvloop.new_event_loop}
+    return {**factories, "asyncio": asyncio.new_event_loop} if item.path.name in BOTH_LOOPS else factories
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.runtime.identity import ProcessIdentity, boot_id, read_stat
+from pool_managerd.runtime.oom import OomWatch
 from pool_managerd.runtime.process import SpawnSpec, adopt, spawn
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
@@ -55,8 +56,9 @@ async def test_arguments_environment_folder_and_output_arrive_unchanged(tmp_path
     assert errors == "to stderr"
 
 
-async def test_the_command_line_starts_with_the_binary_itself(run):
+async def test_the_command_line_starts_with_the_binary_itself(run, log_lines):
     process = run(SLEEP)
+    await log_lines(1)
     argv = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
     assert argv[0] == os.fsencode(sys.executable)
     assert Path(f"/proc/{process.pid}/exe").resolve() == Path(sys.executable).resolve()
@@ -301,3 +303,17 @@ async def test_a_victim_of_the_cgroups_oom_killer_is_known_as_such(run, log_line
         assert status.oom
     finally:
         group.rmdir()
+
+
+def test_without_the_kernels_log_the_groups_counter_is_put_down_to_the_next_killed_process(tmp_path):
+    counter = tmp_path / "memory.events"
+    counter.write_text("low 0\noom 1\noom_kill 1\n")
+    watch = OomWatch()
+    watch._forget_log()
+    watch._counters = [counter]
+    watch.mark()
+    assert not watch.killed(1, "SIGKILL")
+    counter.write_text("low 0\noom 2\noom_kill 2\n")
+    assert not watch.killed(1, "SIGSEGV")
+    assert watch.killed(1, "SIGKILL")
+    assert not watch.killed(2, "SIGKILL")
