@@ -16,7 +16,6 @@ import uvloop
 from pool_managerd.runtime.descendants import process_table
 from pool_managerd.runtime.process import EngineProcess, SpawnSpec, spawn
 
-
 #: What waits for descriptors is tried on the daemon's own loop and on the standard one.
 BOTH_LOOPS = {"test_logs.py", "test_probe.py", "test_process.py", "test_stop.py"}
 
