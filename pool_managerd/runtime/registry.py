@@ -21,6 +21,7 @@ from pool_managerd.runtime.adoption import Adoption
 from pool_managerd.runtime.device_events import DeviceEvents
 from pool_managerd.runtime.draining import PoolDrain, wait_at_rest, wait_idle
 from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.loading import learn
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.reloading import PoolReload
 from pool_managerd.runtime.replica import Replica
@@ -280,10 +281,25 @@ class Registry:
             elif running and (replica.state.phase is Phase.FAILED or replica.replica_id in fresh):
                 # What was wrong may have been put right.
                 replica.start(Input(Signal.START, reason="the config changed"), trigger="config")
+        if "engine_version" in found.changed.get(pool.id, ()):
+            self.host.start_task(self._tell_version(pool), f"version of {pool.id}")
         stale = [pool.replicas[one] for one in found.restart_replicas.get(pool.id, ()) if one in pool.replicas]
         if running and stale:
             self.host.start_task(self._replace(pool, stale), f"replace {pool.id}")
         pool.wake()
+
+    @staticmethod
+    async def _tell_version(pool: Pool) -> None:
+        """The config names another version, or none: the status and the handoff files follow."""
+        for replica in pool.replicas.values():
+            run = replica.run
+            if run is None or replica.state.phase not in {Phase.READY, Phase.DRAINING}:
+                continue
+            await learn(run, pool.config)
+            replica.version = run.version
+            if replica.run is run:
+                replica.write_handoff()
+                replica.persist()
 
     async def _retire(self, pool: Pool, replica: Replica) -> None:
         """Drain and drop a replica that the config no longer has."""

@@ -118,7 +118,7 @@ def pool_status(pool: Pool, revision: int) -> PoolStatus:
         phase=str(pool_phase(phases, min_ready=pool.config.min_ready)),
         live=any(is_live(replica) for replica in replicas),
         ready=ready,
-        draining=pool.draining,
+        draining=pool.draining or Phase.DRAINING in phases,
         device_mask=list(dict.fromkeys(uuid for replica in replicas for uuid in replica.devices)),
         slots_total=slots_total,
         slots_free=max(0, slots_total - len(pool.leases)),
