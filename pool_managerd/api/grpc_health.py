@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from pool_managerd.api import correlation, problems
 from pool_managerd.core.events import EventKind
 from pool_managerd.service_protocol import Service
 
@@ -35,9 +36,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # t
 
     async def follow(self, events: AsyncIterator[Any]) -> None:
         """Wake the watchers by an event stream, until it ends."""
-        async for event in events:
-            if event.kind in _NEWS:
-                self.notify()
+        try:
+            async for event in events:
+                if event.kind in _NEWS:
+                    self.notify()
+        except Exception as fault:  # noqa: BLE001 - Check goes on working without the stream
+            problems.as_error(fault, doing="following events for gRPC health", correlation_id=correlation.current())
 
     def status(self, name: str) -> int | None:
         """The serving status of a pool, or of the daemon for the empty name; ``None`` for what is not there."""

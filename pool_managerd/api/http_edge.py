@@ -52,8 +52,10 @@ class Edge:
         try:
             self._admit(scope, headers)
             await self._app(scope, receive, answer.send)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, the caller gets a problem document
-            response = fault_response(fault, method=scope["method"], path=scope["path"])
+        except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - whatever it is, the caller is told
+            # Nothing but the server's own end cancels a request, after its time of grace.
+            told = _shutting_down() if isinstance(fault, asyncio.CancelledError) else fault
+            response = fault_response(told, method=scope["method"], path=scope["path"])
             if not answer.started:
                 await response(scope, receive, answer.send)
         if answer.held:
@@ -124,6 +126,12 @@ def plain_path(raw_path: str) -> str:
         return char if char in _UNRESERVED else match.group(0)
 
     return _ESCAPE.sub(decode, raw_path)
+
+
+def _shutting_down() -> PoolManagerError:
+    return PoolManagerError(
+        Code.SHUTTING_DOWN, "the daemon ended before the answer was there", hint="ask again once it is back"
+    )
 
 
 def _check_origin(headers: _Headers) -> None:

@@ -27,7 +27,9 @@ from pool_managerd.observe.correlation import new_correlation_id
 from pool_managerd.service_protocol import Service
 
 #: Seconds that requests in flight have when the server stops; streams end at once.
-GRACE_S = 2
+GRACE_S = 1
+#: Seconds that requests which outlast it have to say so.
+LAST_WORDS_S = 0.5
 #: Seconds that an idle connection is kept.
 KEEP_ALIVE_S = 30
 
@@ -147,6 +149,9 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End, and drop the connections of clients that stopped reading."""
         await super().shutdown(sockets=sockets)
+        if tasks := list(self.server_state.tasks):
+            # They were cancelled, and tell their callers so.
+            await asyncio.wait(tasks, timeout=LAST_WORDS_S)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 

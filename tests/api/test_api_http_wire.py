@@ -76,3 +76,19 @@ async def test_head_has_the_headers_and_no_body(daemon):
     for path in ("/v2/pools", "/v2/events", "/"):
         response = await daemon.http.head(path)
         assert (response.status_code, response.content) == (200, b"")
+
+
+async def test_a_request_that_outlasts_the_grace_is_told_that_the_daemon_ends(daemon):
+    body = b'{"holder":"slow"}'
+    head = b"POST /v2/pools/chat/leases HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    call = asyncio.create_task(
+        exchange(daemon.http_server.port, head + b"content-length: %d\r\n\r\n" % len(body) + body)
+    )
+    async with asyncio.timeout(5):
+        while not daemon.service.calls:  # noqa: ASYNC110 - the fake has no event for it
+            await asyncio.sleep(0.01)
+    await daemon.http_server.stop()
+    answer = await call
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert problem_of(answer)["code"] == "SHUTTING_DOWN"
+    daemon.service.gate.set()
