@@ -215,7 +215,7 @@ class PoolManagerService:
         except PoolManagerError:
             pool.desired, pool.pending_drain = Desired.STOPPED, kept
             raise
-        if not activity.can_cancel:
+        if not drain.activity.can_cancel:
             pool.desired, pool.pending_drain = Desired.STOPPED, kept
             pool.post()
             raise _conflict(pool, "cancelling the drain", "the drain is already stopping the engine")
