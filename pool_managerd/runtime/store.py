@@ -17,13 +17,16 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.runtime.database import Change, DamagedError, Database, Name, is_damage, is_disconnect, set_aside
+from pool_managerd.runtime.store_operations import Append, Delete, Operation, Put, Write, encode
+
+__all__ = ["Append", "Delete", "Operation", "Put", "Store"]
 
 #: Seconds between two attempts while the database cannot be written.
 RETRY_S = 0.25
@@ -35,57 +38,6 @@ _BATCH = 1_000
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Store a document (a JSON object), or replace it."""
-
-    kind: str
-    key: str
-    document: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Remove a document, if it is there."""
-
-    kind: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Store an event, in the form of :meth:`pool_managerd.core.events.Event.as_json`."""
-
-    event: Mapping[str, Any]
-
-
-Operation = Put | Delete | Append
-
-
-@dataclass(slots=True)
-class _Write:
-    """Operations on their way to the writer thread, as text, so that later changes of the objects do not count."""
-
-    documents: dict[Name, str | None] = field(default_factory=dict)
-    events: list[tuple[int, str]] = field(default_factory=list)
-    answer: asyncio.Future[None] | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    settled: bool = False
-    abandoned: bool = False
-
-    def settle(self) -> bool:
-        """The writer's last word; false if nobody waits any more."""
-        with self.lock:
-            self.settled = not self.abandoned
-            return self.settled
-
-    def abandon(self) -> bool:
-        """The caller's last word; false if the writer was quicker."""
-        with self.lock:
-            self.abandoned = not self.settled
-            return self.abandoned
 
 
 @dataclass(slots=True)
@@ -113,7 +65,7 @@ class Store:
         self.set_aside: Path | None = None
         self._retention = event_retention
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[_Write | _Call | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Write | _Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._mirror: dict[Name, str] = {}
         self._mirror_lock = threading.Lock()
@@ -151,11 +103,11 @@ class Store:
     async def commit(self, operations: Iterable[Operation]) -> None:
         """Write all of these, after everything handed over before, or nothing.
 
-        Cancelling this before the transaction began means nothing is written; later the outcome is undone.
+        Cancelled before it is settled, its documents are not written, or put back; shield a commit that must not be.
 
         :raises PoolManagerError: STORE_UNAVAILABLE, naming the store; then nothing was written and nothing will be.
         """
-        write = _encode(operations)
+        write = encode(operations)
         write.answer = answer = self._loop.create_future()
         self._queue.put(write)
         try:
@@ -170,7 +122,7 @@ class Store:
 
     def post(self, operations: Iterable[Operation]) -> None:
         """Write these in their turn, however long that takes. Not lost while the daemon lives."""
-        self._queue.put(_encode(operations))
+        self._queue.put(encode(operations))
 
     def load(self, kind: str) -> dict[str, dict[str, Any]]:
         """All documents of a kind, by key. What was posted just now may not be among them yet."""
@@ -210,9 +162,9 @@ class Store:
     def _run(self) -> None:
         while True:
             batch = self._take()
-            writes: list[_Write] = []
+            writes: list[Write] = []
             for item in batch:
-                if isinstance(item, _Write):
+                if isinstance(item, Write):
                     writes.append(item)
                     continue
                 self._flush(writes)
@@ -224,9 +176,9 @@ class Store:
                 self._answer_call(item)
             self._flush(writes)
 
-    def _take(self) -> list[_Write | _Call | None]:
+    def _take(self) -> list[Write | _Call | None]:
         """What has gathered; nothing at all if it is time for another attempt."""
-        batch: list[_Write | _Call | None] = []
+        batch: list[Write | _Call | None] = []
         timeout = None
         if not self._writable:
             timeout = RETRY_S
@@ -240,7 +192,7 @@ class Store:
             pass
         return batch
 
-    def _flush(self, writes: Sequence[_Write]) -> None:
+    def _flush(self, writes: Sequence[Write]) -> None:
         writes = [write for write in writes if not write.abandoned]
         if not writes and self._writable and not (self._unwritten or self._unwritten_events):
             return
@@ -253,7 +205,7 @@ class Store:
             self._settle(writes)
             self._set_available(value=True)
 
-    def _attempt(self, writes: Sequence[_Write]) -> None:
+    def _attempt(self, writes: Sequence[Write]) -> None:
         try:
             self._transact(writes)
         except (sqlite3.Error, DamagedError) as error:
@@ -267,7 +219,7 @@ class Store:
             _log.warning("state database %s is damaged (%s) and was set aside as %s", self.path, error, name)
             self._transact(writes)
 
-    def _transact(self, writes: Sequence[_Write]) -> None:
+    def _transact(self, writes: Sequence[Write]) -> None:
         database = self._database
         if database is not None and database.moved():
             _log.warning("state database %s was moved or replaced; it is written anew", self.path)
@@ -309,7 +261,7 @@ class Store:
             meta["forgotten"] = min([revision - 1 for revision, _ in events], default=self._newest)
         return meta
 
-    def _settle(self, writes: Sequence[_Write]) -> None:
+    def _settle(self, writes: Sequence[Write]) -> None:
         self._unwritten.clear()
         self._unwritten_events.clear()
         for write in writes:
@@ -321,7 +273,7 @@ class Store:
             if write.answer is not None:
                 self._reply(write.answer, None)
 
-    def _keep_posts(self, writes: Sequence[_Write], error: Exception) -> None:
+    def _keep_posts(self, writes: Sequence[Write], error: Exception) -> None:
         for write in writes:
             if write.answer is not None:
                 if write.settle():
@@ -335,7 +287,7 @@ class Store:
             self._forgotten = max(self._forgotten, self._unwritten_events[surplus - 1][0])
             del self._unwritten_events[:surplus]
 
-    def _remember(self, write: _Write) -> None:
+    def _remember(self, write: Write) -> None:
         with self._mirror_lock:
             for name, text in write.documents.items():
                 if text is None:
@@ -421,19 +373,6 @@ class Store:
         answer: asyncio.Future[_T] = self._loop.create_future()
         self._queue.put(_Call(work, answer))
         return await answer
-
-
-def _encode(operations: Iterable[Operation]) -> _Write:
-    write = _Write()
-    for operation in operations:
-        match operation:
-            case Put(kind, key, document):
-                write.documents[kind, key] = json.dumps(document, separators=(",", ":"))
-            case Delete(kind, key):
-                write.documents[kind, key] = None
-            case Append(event):
-                write.events.append((int(event["revision"]), json.dumps(event, separators=(",", ":"))))
-    return write
 
 
 def _resolve(answer: asyncio.Future[Any], result: object) -> None:
