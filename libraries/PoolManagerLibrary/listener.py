@@ -1,0 +1,101 @@
+"""Listeners: the one that begins and ends each scenario, and the one that shows progress on the console."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from robot import result, running
+
+from PoolManagerLibrary.scenario import Scenario
+from PoolManagerLibrary.world import World
+
+FINISH = "PoolManagerLibrary.Finish Scenario"
+
+
+class ScenarioListener:
+    """Begins each test with an empty scenario, and gives it the teardown that removes what it made.
+
+    The teardown is a keyword of its own, `Finish Scenario`, put behind the test's own teardown, so that it shows in
+    the log, has Robot's timeouts, and may fail the test for what is left behind.
+    """
+
+    ROBOT_LISTENER_API_VERSION = 3
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def start_test(self, data: running.TestCase, result: result.TestCase) -> None:
+        """Begin a scenario."""
+        del result
+        self.world.scenario = Scenario(name=data.name, suite=data.parent.full_name if data.parent else "")
+        teardown = data.teardown
+        if not teardown or not teardown.name:
+            data.teardown.config(name=FINISH, args=())
+        elif teardown.name != FINISH and FINISH not in teardown.args:
+            data.teardown.config(name="BuiltIn.Run Keywords", args=(teardown.name, *teardown.args, "AND", FINISH))
+
+    def close(self) -> None:
+        """End everything that the run has started."""
+        self.world.close()
+
+
+class ProgressListener:
+    """One line per test on the console, with its number, and the message of each failure."""
+
+    ROBOT_LISTENER_API_VERSION = 3
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.done = 0
+        self.failed = 0
+        self.began = time.monotonic()
+        self.stream = sys.__stdout__
+
+    def _say(self, text: str) -> None:
+        if self.stream is not None:
+            self.stream.write(text + "\n")
+            self.stream.flush()
+
+    def start_suite(self, data: running.TestSuite, result: result.TestSuite) -> None:
+        """Count the tests, and head each file with its name."""
+        del result
+        if data.parent is None:
+            self.total = data.test_count
+            self._say(f"{self.total} tests")
+        if data.tests:
+            self._say(f"\n{data.full_name}")
+
+    def end_test(self, data: running.TestCase, result: result.TestCase) -> None:
+        """Say how the test ended."""
+        del data
+        self.done += 1
+        seconds = result.elapsed_time.total_seconds()
+        self._say(f"[{self.done:>{len(str(self.total))}}/{self.total}] {result.status:4} {seconds:6.2f} s  {result.name}")
+        if result.status == "FAIL":
+            self.failed += 1
+            self._say("    " + result.message.strip().replace("\n", "\n    "))
+        elif result.status == "SKIP":
+            self._say(f"    {result.message.strip().splitlines()[0] if result.message else ''}")
+
+    def output_file(self, path: Any) -> None:
+        """Say where a result file is."""
+        self._say(f"Output:  {path}")
+
+    def log_file(self, path: Any) -> None:
+        """Say where a result file is."""
+        self._say(f"Log:     {path}")
+
+    def report_file(self, path: Any) -> None:
+        """Say where a result file is."""
+        self._say(f"Report:  {path}")
+
+    def xunit_file(self, path: Any) -> None:
+        """Say where a result file is."""
+        self._say(f"XUnit:   {path}")
+
+    def close(self) -> None:
+        """Sum up."""
+        seconds = time.monotonic() - self.began
+        self._say(f"{self.done} of {self.total} tests run in {seconds:.1f} s, {self.failed} failed")

@@ -1,0 +1,106 @@
+"""What a failed scenario leaves in log.html: why, when, and the logs beside it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from robot.api import logger
+
+from PoolManagerLibrary.daemon_process import Daemon
+from PoolManagerLibrary.errors import PoolManagerLibraryError
+from PoolManagerLibrary.event_log import SeenEvent
+from PoolManagerLibrary.operations import call
+from PoolManagerLibrary.scenario import Scenario
+from PoolManagerLibrary.timeline import timeline_svg
+from PoolManagerLibrary.world import World, variable
+
+TAIL_LINES = 25
+
+
+def report_folder(scenario: Scenario) -> tuple[Path, str] | None:
+    """Where the logs of a failed test are kept, and the link to it from log.html. None outside a run."""
+    output = variable("REPORT_DIR") or variable("OUTPUT_DIR")
+    if not output:
+        return None
+    base = Path(str(output))
+    if base.parent.name == "pabot_results":
+        # pabot merges all logs into one log.html two folders up.
+        base = base.parent.parent
+    name = re.sub(r"[^\w.-]+", "-", f"{scenario.suite}.{scenario.name}").strip("-")[:150]
+    return base / "failed" / name, f"failed/{quote(name)}"
+
+
+def report_failure(world: World) -> None:
+    """Log the report of the present scenario."""
+    scenario = world.scenario
+    daemon = scenario.daemon
+    if daemon is None:
+        return
+    html = ["<h3>What the daemon did</h3>"]
+    for pool in scenario.pools.values():
+        html += _pool(daemon, pool.pool_id, pool.alias)
+    place = report_folder(scenario)
+    if place is not None and not daemon.remote:
+        folder, link = place
+        html += _copies(scenario, daemon, folder, link)
+    elif not daemon.remote:
+        html.append(_pre("The daemon's last lines", _tail(daemon.output(scenario.log_offset))))
+    logger.info("\n".join(html), html=True)
+
+
+def _pool(daemon: Daemon, pool_id: str, alias: str) -> list[str]:
+    events = [event for event in daemon.events.events() if event.pool_id == pool_id]
+    html = [f"<h4>Pool {escape(alias)} ({escape(pool_id)})</h4>"]
+    try:
+        outcome = call(daemon, "status", pool_id=pool_id, timeout=2) if daemon.is_running else None
+    except PoolManagerLibraryError:
+        outcome = None
+    if outcome is not None and outcome.ok:
+        error = outcome.body["last_error"]
+        html.append(f"<p>Phase <b>{escape(outcome.body['phase'])}</b>, ready {outcome.body['ready']}. Last error: ")
+        html.append(
+            f"<b>{escape(error['code'])}</b> {escape(error['message'])} <i>{escape(error['hint'] or '')}</i></p>" if error else "none</p>"
+        )
+    svg = timeline_svg(events, until=time.time())
+    if svg:
+        html.append(svg)
+    if not daemon.remote:
+        for path in sorted(daemon.state_dir.glob(f"engine-{pool_id}-r*.log")):
+            html.append(_pre(f"Last lines of {path.name}", _tail(path.read_text(encoding="utf-8", errors="replace"))))
+    html.append(_pre("Events", "\n".join(event.describe() for event in events[-40:]) or "none"))
+    return html
+
+
+def _copies(scenario: Scenario, daemon: Daemon, folder: Path, link: str) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for pool in scenario.pools.values():
+        for path in sorted(daemon.state_dir.glob(f"engine-{pool.pool_id}-r*.log*")):
+            shutil.copyfile(path, folder / path.name)
+            names.append(path.name)
+    (folder / "daemon.log").write_text(daemon.output(scenario.log_offset), encoding="utf-8")
+    (folder / "events.txt").write_text(_events_text(daemon.events.events(), scenario), encoding="utf-8")
+    (folder / "pools.toml").write_text(daemon.config_text(), encoding="utf-8")
+    names += ["daemon.log", "events.txt", "pools.toml"]
+    links = ", ".join(f'<a href="{link}/{quote(name)}">{escape(name)}</a>' for name in names)
+    return [
+        _pre("The daemon's last lines", _tail(daemon.output(scenario.log_offset))),
+        f"<p>Kept beside this report: {links}</p>",
+    ]
+
+
+def _events_text(events: list[SeenEvent], scenario: Scenario) -> str:
+    return "".join(event.describe() + "\n" for event in events if event.at >= scenario.started_at - 1)
+
+
+def _tail(text: str) -> str:
+    return "\n".join(text.splitlines()[-TAIL_LINES:])
+
+
+def _pre(title: str, text: str) -> str:
+    return f"<details open><summary>{escape(title)}</summary><pre>{escape(text or '(nothing)')}</pre></details>"
