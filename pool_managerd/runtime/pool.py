@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,7 @@ class Pool:
         at = self.leases.next_expiry()
         if at is not None:
             delay = max(0.0, at - self.host.clock())
-            self._expiry = asyncio.get_running_loop().call_later(delay, self._expire)
+            self._expiry = asyncio.get_running_loop().call_later(delay, self._expire, context=contextvars.Context())
 
     def _expire(self) -> None:
         self._expiry = None

@@ -7,6 +7,7 @@ what the table says: check, spawn, load, watch, stop.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -177,6 +178,9 @@ class Replica:
         if taken.state.phase is not before.phase:
             self._on_phase(before.phase)
         self.owner.on_change(self, before, taken)
+        if taken.state.phase is Phase.READY:
+            # What the caller asked for is done: what happens from now on is not its doing.
+            self.correlation_id = None
         self.persist()
         for action in taken.actions:
             self._act(action)
@@ -232,7 +236,7 @@ class Replica:
                 self._arm_timer()
             case Action.BEGIN_TRIAL:
                 self.trigger = "restart"
-                asyncio.get_running_loop().call_soon(self.signal, Input(Signal.TRIAL))
+                asyncio.get_running_loop().call_soon(self.signal, Input(Signal.TRIAL), context=contextvars.Context())
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._cancel_work()
@@ -491,7 +495,7 @@ class Replica:
         if self._timer is not None:
             self._timer.cancel()
         delay = max(0.0, at - self.host.clock())
-        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer, context=contextvars.Context())
         if self.state.waits_for is FailureClass.PORT:
             self.host.start_task(self._recheck_port(), f"port {self.name}")
 
@@ -523,7 +527,7 @@ class Replica:
             self._stable_timer = None
         wait_s = announce.next_stable(self.state, self.policy, self.host.clock())
         if wait_s is not None:
-            self._stable_timer = asyncio.get_running_loop().call_later(wait_s + 0.001, self._on_stable)
+            self._stable_timer = asyncio.get_running_loop().call_later(wait_s + 0.001, self._on_stable, context=contextvars.Context())
 
     def _on_stable(self) -> None:
         self._stable_timer = None
