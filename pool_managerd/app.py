@@ -13,6 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+# gRPC's fork handlers serve processes that go on using gRPC after a fork. Engines are executed at once, and the
+# handlers would write a line of their own into the daemon's log. Read by gRPC when it is imported.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
 import uvloop
 
 from pool_managerd import __version__

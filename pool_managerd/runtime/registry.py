@@ -25,7 +25,6 @@ from pool_managerd.runtime.loading import learn
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.reloading import PoolReload
 from pool_managerd.runtime.replica import Replica
-from pool_managerd.runtime.sockets import PortAllocator
 from pool_managerd.runtime.store import Delete
 
 
@@ -218,10 +217,7 @@ class Registry:
                 self._change(pool, config, found)
         self.host.logs.configure(new.log.engine_log_max_bytes, new.log.engine_log_keep)
         if old.server.port_range != new.server.port_range:
-            self.host.ports = PortAllocator(new.server.port_range)
-            for run in (one.run for pool in self.pools.values() for one in pool.replicas.values()):
-                if run is not None:
-                    self.host.ports.mark(run.spec.port)
+            self.host.ports.set_range(new.server.port_range)
         self.devices.look_again()
 
     def _add(self, config: PoolConfig) -> None:
