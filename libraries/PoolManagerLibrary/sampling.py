@@ -74,6 +74,19 @@ class Sampler:
         with self._lock:
             return sorted(self.samples, key=lambda sample: sample.answered)
 
+    def once(self) -> list[Sample]:
+        """One look at each surface, now, one after the other."""
+        try:
+            looks = self._looks()
+            samples = []
+            for surface in self.surfaces:
+                asked = time.time()
+                ready, value = looks[surface]()
+                samples.append(Sample(surface, asked, time.time(), ready, value))
+            return samples
+        finally:
+            self._grpc.close()
+
     def _run(self, surface: str) -> None:
         look = self._looks()[surface]
         while not self._stop.is_set():

@@ -15,6 +15,7 @@ from robot.api.deco import keyword
 from PoolManagerLibrary.codes import CODES, PROBLEM_FIELDS
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
 from PoolManagerLibrary.keywords.base import Keywords, check, dig, says
+from PoolManagerLibrary.operations import protocol_of
 from PoolManagerLibrary.outcome import Outcome, Protocol
 from PoolManagerLibrary.units import is_size, parse_size, seconds, show_seconds, sizes_in
 
@@ -67,6 +68,16 @@ class AnswerKeywords(Keywords):
             _check_problem(outcome, row.retriable)
         elif not (outcome.problem or {}).get("has_error_info"):
             raise ExpectationFailed(f"The gRPC error carries no google.rpc.ErrorInfo: {outcome.describe()}")
+
+    @keyword
+    def ask_for_status(self, name: str, protocol: str = "HTTP") -> Outcome:
+        """Asks for a pool's status over a protocol, and notes the answer without judging it.
+
+        Example:
+        | Ask For Status | nobody | gRPC |
+        | Answer Should Be | NOT_FOUND POOL_NOT_FOUND |
+        """
+        return self.operate("status", protocol=protocol_of(protocol), pool_id=self.scenario.pool_id(name))
 
     @keyword
     def answer_field(

@@ -177,6 +177,8 @@ class DaemonKeywords(Keywords):
         | Daemon Should Run |
         """
         daemon = self.world.selected
+        if daemon.process is None:
+            daemon = self.daemon
         if not daemon.is_running:
             raise ExpectationFailed(f"The daemon has ended.\n{daemon.output()[-2000:]}")
         self.must(daemon.http.request("GET", "/health"))
@@ -306,6 +308,31 @@ class DaemonKeywords(Keywords):
             return self.operate("config_reload", protocol=Protocol.GRPC, dry_run=dry_run)
         outcome = self.world.reload_config(dry_run=dry_run)
         return self.scenario.answered(outcome)
+
+    @keyword
+    def config_change_should_be(self, name: str, kind: str, keys: str | None = None) -> None:
+        """Checks that the last config reload reported a pool as ``added``, ``changed``, ``removed`` or ``unchanged``, and as nothing else.
+
+        ``keys`` are the keys that it must name as changed, no more and no fewer.
+
+        Example:
+        | Reload Config |
+        | Config Change Should Be | the pool | changed | slots, args |
+        """
+        outcome = self.scenario.last_outcome()
+        if not outcome.ok or not isinstance(outcome.body, dict):
+            raise ExpectationFailed(f"The config reload should succeed, but: {outcome.describe()}")
+        pool_id = self.scenario.pool_id(name)
+        body = outcome.body
+        changed = {one["pool_id"]: one["keys"] for one in body["changed"]}
+        lists = {key: list(body[key]) for key in ("added", "removed", "unchanged")} | {"changed": list(changed)}
+        seen = [key for key, ids in lists.items() if pool_id in ids]
+        if seen != [kind]:
+            raise ExpectationFailed(f"The reload should report {pool_id} as {kind}, it reports it as {seen or 'nothing'}: {body}")
+        if keys is not None:
+            wanted = sorted(word for word in re.split(r",\s*|\s+and\s+", keys) if word)
+            if sorted(changed[pool_id]) != wanted:
+                raise ExpectationFailed(f"The reload should name the changed keys {wanted}, it names {sorted(changed[pool_id])}.")
 
     @keyword
     def get_config_text(self) -> str:

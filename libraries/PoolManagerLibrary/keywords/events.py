@@ -198,6 +198,19 @@ class EventKeywords(Keywords):
         return found.document
 
     @keyword
+    def drain_should_end(self, outcome: str, name: str = "the pool", within: timedelta = timedelta(seconds=5)) -> None:
+        """Waits for the event of kind drain that says ``details.outcome``, which must be ``drained`` or ``forced`` as given.
+
+        Example:
+        | Drain Pool | chat | deadline=500 ms |
+        | Drain Should End | forced | chat | within=2 s |
+        """
+        self.wait_for_event(name, within, kind="drain", **{"details.outcome": "~."})
+        event: SeenEvent = self.scenario.memory["event"]
+        if event.details["outcome"] != outcome:
+            raise ExpectationFailed(f"The drain should end as {outcome}, it ended as {event.details['outcome']}: {event.describe()}")
+
+    @keyword
     def no_event_should_come(self, name: str | None = None, during: timedelta = timedelta(0), **fields: str) -> None:
         """Checks that since the last act, and for a while from now on, no event matches.
 

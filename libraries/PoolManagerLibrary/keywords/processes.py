@@ -92,11 +92,11 @@ class ProcessKeywords(Keywords):
         )
 
     @keyword
-    def no_engine_process_was_started(self, name: str = "the pool") -> None:
+    def engine_should_not_have_been_started(self, name: str = "the pool") -> None:
         """Checks that no process of a pool is there, and that its events since the last act show none being started.
 
         Example:
-        | No Engine Process Was Started | the pool |
+        | Engine Should Not Have Been Started | the pool |
         """
         self.world.need_local("local processes")
         self.world.sync_events()
@@ -254,6 +254,18 @@ class ProcessKeywords(Keywords):
         | Get Engine Process | cmdline | contains | --ctx-size |
         """
         return self.get_process(self.get_engine_pid(engine), fact, assertion_operator, assertion_expected)
+
+    @keyword
+    def command_line_should_have(self, engine: str, *words: str) -> None:
+        """Checks that an engine's command line in the process table has these words, one directly behind the other.
+
+        Example:
+        | Command Line Should Have | the engine | --tensor-split | 3,1 |
+        """
+        line = list(self.get_engine_process("cmdline", engine=engine))
+        wanted = list(words)
+        if not any(line[start : start + len(wanted)] == wanted for start in range(len(line))):
+            raise ExpectationFailed(f"The command line of {engine} should have {wanted}, it is {line}.")
 
     @keyword
     def occupy_port(self, port: int = 0, engine: str | None = None) -> int:

@@ -113,6 +113,22 @@ class SurfaceKeywords(Keywords):
             raise ExpectationFailed(f"{lies[0].surface} did not say ready at {show_time(lies[0].answered)}: {lies[0].value}")
 
     @keyword
+    def surfaces_should_agree(self, name: str, state: str, *surfaces: str) -> None:
+        """Looks once at each surface of a pool (all but the slow CLI, unless named), and checks that it says ``ready`` or ``not ready``.
+
+        Example:
+        | Surfaces Should Agree | the pool | not ready |
+        """
+        pool = self.scenario.pool(name)
+        daemon = self.daemon
+        chosen = tuple(surfaces) or tuple(surface for surface in SURFACES if surface != "CLI")
+        handoff = daemon.state_dir / "engines" / f"{pool.pool_id}-r0.json"
+        samples = Sampler(daemon, pool.pool_id, handoff, chosen).once()
+        wrong = [sample for sample in samples if sample.ready != (state == "ready")]
+        if wrong:
+            raise ExpectationFailed(f"{wrong[0].surface} should say {state}, it says: {wrong[0].value}\n{self.explain(pool)}")
+
+    @keyword
     def every_sample_should_satisfy(self, expression: str, name: str = "the pool") -> None:
         """Ends the sampling and checks a Python expression over every status document that was seen (as ``status``).
 
