@@ -34,7 +34,6 @@ class DeviceEvents:
         self.pools = pools
         self._stale = False
         self._told_residency = False
-        self._wake = asyncio.Event()
 
     def connect(self) -> None:
         """Listen to the inventory and keep looking after those who wait."""
@@ -65,7 +64,7 @@ class DeviceEvents:
 
     def look_again(self) -> None:
         """Memory, a port or a device may be free by now."""
-        self._wake.set()
+        self.host.look_again.set()
 
     # -- replicas that wait ----------------------------------------------------------------------------------------
 
@@ -84,10 +83,10 @@ class DeviceEvents:
             busy = bool(self._waiting()) or bool(self.host.quarantined)
             try:
                 async with asyncio.timeout(RECHECK_S if busy else None):
-                    await self._wake.wait()
+                    await self.host.look_again.wait()
             except TimeoutError:
                 pass
-            self._wake.clear()
+            self.host.look_again.clear()
             if self.host.shutting_down:
                 return
             if self.host.quarantined:

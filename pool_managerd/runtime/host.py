@@ -29,6 +29,7 @@ class Host:
     :param clock: wall time in seconds since the epoch.
     :param quarantined: UUIDs of devices on which nothing is started until a re-test has passed.
     :param shutting_down: once true, nothing is started any more.
+    :param look_again: set when a replica that waits for memory or a device may find it, or begins to wait.
     """
 
     config: Config
@@ -44,6 +45,7 @@ class Host:
     turns: LoadTurns
     quarantined: set[str] = field(default_factory=set)
     shutting_down: bool = False
+    look_again: asyncio.Event = field(default_factory=asyncio.Event)
     _forgotten: int = 0
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 

@@ -112,6 +112,8 @@ class Pool:
             reason = "the replica was stopped" if failure is None else f"{failure.code}: {failure.message}"
             self.end_leases(self.leases.on_replica(replica.replica_id), LeaseEnd.FORCED, reason)
         self._announce_readiness(replica, taken)
+        if after.waits_for is not None or before.phase is Phase.STOPPING:
+            self.host.look_again.set()
         if after.phase is Phase.DRAINING and after.drain is DrainCause.DRIVER:
             self.host.start_task(self._driver_drain(replica), f"driver drain {replica.name}")
         self.wake()
