@@ -6,6 +6,7 @@ from typing import Any
 
 from robotlibcore import DynamicCore
 
+from pool_managerd import __version__
 from PoolManagerLibrary.keywords.answers import AnswerKeywords
 from PoolManagerLibrary.keywords.cli import CliKeywords
 from PoolManagerLibrary.keywords.daemon import DaemonKeywords
@@ -23,7 +24,6 @@ from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
 from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
 from PoolManagerLibrary.listener import ScenarioListener
 from PoolManagerLibrary.world import World
-from pool_managerd import __version__
 
 __all__ = ["PoolManagerLibrary"]
 

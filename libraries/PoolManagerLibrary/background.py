@@ -140,9 +140,7 @@ class HeldLease:
 
     def _call(self, operation: str) -> Outcome:
         try:
-            return call(
-                self.daemon, operation, pool_id=self.lease.pool_id, lease_id=self.lease.lease_id, timeout=10
-            )
+            return call(self.daemon, operation, pool_id=self.lease.pool_id, lease_id=self.lease.lease_id, timeout=10)
         except PoolManagerLibraryError as error:
             return Outcome(Protocol.HTTP, operation, False, 0, text=str(error))
 

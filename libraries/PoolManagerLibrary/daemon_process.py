@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -49,7 +50,10 @@ def _next_ports() -> int:
 
 
 def program() -> list[str]:
-    """How to run ``pool-managerd``: the installed script beside this Python, else the module."""
+    """How to run ``pool-managerd``: what ``BDD_POOL_MANAGERD`` says, the installed script beside this Python, the module."""
+    chosen = os.environ.get("BDD_POOL_MANAGERD")
+    if chosen:
+        return shlex.split(chosen)
     script = Path(sys.executable).with_name("pool-managerd")
     return [str(script)] if script.exists() else [sys.executable, "-m", "pool_managerd.cli"]
 
@@ -205,7 +209,7 @@ class Daemon:
             raise DaemonError(
                 f"The daemon exited with code {found} instead of serving.\n{self.output(offset)[-3000:].strip()}"
             )
-        assert found is not None  # noqa: S101  # the wait accepted it
+        assert found is not None  # the wait accepted it
         self.http_address, self.grpc_address = str(found["http"]), str(found["grpc"])
         self.http.forget_connections()
         self.events.start()

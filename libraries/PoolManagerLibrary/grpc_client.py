@@ -20,7 +20,7 @@ MAX_MESSAGE = 64 << 20
 
 def _service() -> ServiceDescriptor:
     # Imported at first use: the stubs cost time that a suite without gRPC need not spend.
-    from pool_managerd.proto.pool_managerd.v1 import pool_manager_pb2  # noqa: PLC0415
+    from pool_managerd.proto.pool_managerd.v1 import pool_manager_pb2
 
     service: ServiceDescriptor = pool_manager_pb2.DESCRIPTOR.services_by_name["PoolManager"]
     return service
@@ -173,7 +173,7 @@ class GrpcClient:
 
     def health(self, service: str = "", *, timeout: float = DEFAULT_TIMEOUT) -> str:
         """The status name of ``grpc.health.v1`` Check, or the name of the gRPC error."""
-        from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415  # see _service
+        from grpc_health.v1 import health_pb2, health_pb2_grpc  # see _service
 
         stub = health_pb2_grpc.HealthStub(self.channel)
         try:
@@ -184,7 +184,7 @@ class GrpcClient:
 
     def watch_health(self, service: str, *, timeout: float) -> tuple[Iterator[str], Callable[[], object]]:
         """``grpc.health.v1`` Watch: the status names as they are pushed, and the function that ends it."""
-        from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415  # see _service
+        from grpc_health.v1 import health_pb2, health_pb2_grpc  # see _service
 
         stub = health_pb2_grpc.HealthStub(self.channel)
         call = stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
@@ -193,7 +193,7 @@ class GrpcClient:
 
     def services(self, *, timeout: float = DEFAULT_TIMEOUT) -> list[str]:
         """The service names that server reflection lists."""
-        from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # noqa: PLC0415  # see _service
+        from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # see _service
 
         stub = reflection_pb2_grpc.ServerReflectionStub(self.channel)
         request = reflection_pb2.ServerReflectionRequest(list_services="")
@@ -225,8 +225,8 @@ def refusal(error: Any, call: str, *, at: float, elapsed: float) -> Outcome:
 
 
 def _add_rich_details(error: Any, problem: dict[str, Any]) -> None:
-    from google.rpc import error_details_pb2  # noqa: PLC0415  # see _service
-    from grpc_status import rpc_status  # noqa: PLC0415  # see _service
+    from google.rpc import error_details_pb2  # see _service
+    from grpc_status import rpc_status  # see _service
 
     status = rpc_status.from_call(error)
     if status is None:

@@ -18,7 +18,7 @@ import time
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # this file must start in milliseconds: no pathlib
+        with open(path, "rb") as file:  # this file must start in milliseconds: no pathlib
             return file.read()
     except OSError:
         return b""

@@ -6,10 +6,9 @@ import sys
 import time
 from typing import Any
 
-from robot import result, running
-
 from PoolManagerLibrary.scenario import Scenario
 from PoolManagerLibrary.world import World
+from robot import result, running
 
 FINISH = "PoolManagerLibrary.Finish Scenario"
 
@@ -72,7 +71,9 @@ class ProgressListener:
         del data
         self.done += 1
         seconds = result.elapsed_time.total_seconds()
-        self._say(f"[{self.done:>{len(str(self.total))}}/{self.total}] {result.status:4} {seconds:6.2f} s  {result.name}")
+        self._say(
+            f"[{self.done:>{len(str(self.total))}}/{self.total}] {result.status:4} {seconds:6.2f} s  {result.name}"
+        )
         if result.status == "FAIL":
             self.failed += 1
             self._say("    " + result.message.strip().replace("\n", "\n    "))

@@ -153,7 +153,7 @@ def run_cli(
 
     The outcome's status is the exit code, its text the standard output, its headers ``stdout`` and ``stderr``.
     """
-    import os  # noqa: PLC0415  # only here
+    import os  # only here
 
     command = [*program(), *arguments]
     if daemon is not None and address and daemon.http_address:
@@ -201,7 +201,7 @@ def run_cli(
 
 
 def _code_in(text: str) -> str | None:
-    from PoolManagerLibrary.codes import CODES  # noqa: PLC0415  # only for refusals
+    from PoolManagerLibrary.codes import CODES  # only for refusals
 
     words = text.replace(":", " ").replace("(", " ").replace(")", " ").replace(",", " ").split()
     return next((word for word in words if word in CODES), None)

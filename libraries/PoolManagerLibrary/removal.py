@@ -52,7 +52,10 @@ def _stop(daemon: Daemon, pool: Pool) -> None:
     """Drain to the end; an engine that will not go is killed from outside."""
     with contextlib.suppress(DaemonError):
         outcome = daemon.http.request(
-            "POST", f"/v2/pools/{pool.pool_id}/drain?wait={GRACE_S:g}", json_body={"deadline_ms": 0}, timeout=GRACE_S + 5
+            "POST",
+            f"/v2/pools/{pool.pool_id}/drain?wait={GRACE_S:g}",
+            json_body={"deadline_ms": 0},
+            timeout=GRACE_S + 5,
         )
         if outcome.status in {200, 404}:
             return

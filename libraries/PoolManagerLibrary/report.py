@@ -64,7 +64,9 @@ def _pool(daemon: Daemon, pool_id: str, alias: str) -> list[str]:
         error = outcome.body["last_error"]
         html.append(f"<p>Phase <b>{escape(outcome.body['phase'])}</b>, ready {outcome.body['ready']}. Last error: ")
         html.append(
-            f"<b>{escape(error['code'])}</b> {escape(error['message'])} <i>{escape(error['hint'] or '')}</i></p>" if error else "none</p>"
+            f"<b>{escape(error['code'])}</b> {escape(error['message'])} <i>{escape(error['hint'] or '')}</i></p>"
+            if error
+            else "none</p>"
         )
     svg = timeline_svg(events, until=time.time())
     if svg:

@@ -34,6 +34,7 @@ def wait_until(
     show: Callable[[T], str] = repr,
     context: Callable[[], str] | None = None,
     pause: Callable[[float], object] | None = None,
+    limit: str = "",
 ) -> Waited[T]:
     """Look until what is seen is accepted.
 
@@ -42,6 +43,7 @@ def wait_until(
     :param show: how the last value is shown in the failure.
     :param context: asked on failure only, for what else helps (last error, latest events).
     :param pause: waits at most the given seconds for a reason to look again; default: a short, growing sleep.
+    :param limit: the limit as the scenario says it, where it is not ``timeout``.
     :raises WaitTimeout: with expected, last value, elapsed, attempts and context.
     """
     started = time.monotonic()

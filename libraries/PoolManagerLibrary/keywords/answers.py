@@ -63,7 +63,9 @@ class AnswerKeywords(Keywords):
             return
         status: int | str = row.http if outcome.protocol is Protocol.HTTP else row.grpc
         if outcome.status != status or (more and str(outcome.status) not in more):
-            raise ExpectationFailed(f"{code} should come with {more or status}, it came with {outcome.status}: {outcome.describe()}")
+            raise ExpectationFailed(
+                f"{code} should come with {more or status}, it came with {outcome.status}: {outcome.describe()}"
+            )
         if outcome.protocol is Protocol.HTTP:
             _check_problem(outcome, row.retriable)
         elif not (outcome.problem or {}).get("has_error_info"):
@@ -123,9 +125,7 @@ class AnswerKeywords(Keywords):
         return outcome.body if outcome.body is not None else outcome.text
 
     @keyword
-    def answer_text(
-        self, assertion_operator: AssertionOperator | None = None, assertion_expected: Any = None
-    ) -> str:
+    def answer_text(self, assertion_operator: AssertionOperator | None = None, assertion_expected: Any = None) -> str:
         """Returns the last answer as text: the HTTP body, or what a command wrote to its standard output and error.
 
         Example:
@@ -174,7 +174,9 @@ class AnswerKeywords(Keywords):
     # -- errors -------------------------------------------------------------------------------------------------
 
     @keyword
-    def last_error_should_be(self, name: str, code: str, within: timedelta = timedelta(seconds=1)) -> dict[str, Any] | None:
+    def last_error_should_be(
+        self, name: str, code: str, within: timedelta = timedelta(seconds=1)
+    ) -> dict[str, Any] | None:
         """Waits until a pool's last error has a code (``none``: until it has no error), with text, time, hint and right ``retriable``.
 
         It is then *the error* that `Error Should Name` looks at.
@@ -182,7 +184,7 @@ class AnswerKeywords(Keywords):
         Example:
         | Last Error Should Be | the pool | ENGINE_EXITED |
         """
-        from PoolManagerLibrary.waiting import wait_until  # noqa: PLC0415  # keeps the module's head short
+        from PoolManagerLibrary.waiting import wait_until  # keeps the module's head short
 
         pool_id = self.scenario.pool_id(name)
         wanted = says(code)
@@ -283,7 +285,9 @@ def _split(things: tuple[str, ...]) -> list[str]:
 def _check_problem(outcome: Outcome, retriable: bool | None) -> None:
     content_type = next((val for key, val in outcome.headers.items() if key.lower() == "content-type"), "")
     if not content_type.startswith("application/problem+json"):
-        raise ExpectationFailed(f"A refusal should be application/problem+json, it is {content_type!r}: {outcome.describe()}")
+        raise ExpectationFailed(
+            f"A refusal should be application/problem+json, it is {content_type!r}: {outcome.describe()}"
+        )
     body = outcome.problem or {}
     missing = [field for field in PROBLEM_FIELDS if field not in body]
     if missing:

@@ -73,10 +73,12 @@ class Keywords:
                     f"Pool {pool_id}: phase {outcome.body['phase']}, ready {outcome.body['ready']}, live "
                     f"{outcome.body['live']}, desired {outcome.body['desired']}"
                 )
-                lines.append("Last error: " + (f"{error['code']} at {error['at']}: {error['message']}" if error else "none"))
+                lines.append(
+                    "Last error: " + (f"{error['code']} at {error['at']}: {error['message']}" if error else "none")
+                )
             else:
                 lines.append(f"Pool {pool_id}: {outcome.describe()}")
-        except Exception as error:  # noqa: BLE001  # an explanation never hides the failure that it explains
+        except Exception as error:  # an explanation never hides the failure that it explains
             lines.append(f"Pool {pool_id}: its status could not be read: {error}")
         last = self.scenario.outcome
         if last is not None and not last.ok:
@@ -88,9 +90,7 @@ class Keywords:
         return "\n".join(lines)
 
 
-def check(
-    value: Any, operator: AssertionOperator | None, expected: Any, what: str, message: str | None = None
-) -> Any:
+def check(value: Any, operator: AssertionOperator | None, expected: Any, what: str, message: str | None = None) -> Any:
     """Apply a getter's assertion operator, if one is given; texts that look like numbers compare as numbers."""
     if operator is None:
         return value
@@ -117,7 +117,13 @@ def dig(document: Any, path: str) -> Any:
         elif isinstance(place, dict) and part in place:
             place = place[part]
         else:
-            there = ", ".join(place) if isinstance(place, dict) else f"{len(place)} items" if isinstance(place, list) else place
+            there = (
+                ", ".join(place)
+                if isinstance(place, dict)
+                else f"{len(place)} items"
+                if isinstance(place, list)
+                else place
+            )
             raise ExpectationFailed(f"There is no '{part}' of '{path}': there is {there}.")
     return place
 

@@ -38,7 +38,7 @@ class CliKeywords(Keywords):
         | Run Pool Managerd | preload {pool} |
         | Answer Should Be | exit code 0 |
         """
-        needs_daemon = daemon and command.split()[0] in CLIENTS
+        needs_daemon = daemon and command.split(maxsplit=1)[0] in CLIENTS
         target = self.daemon if needs_daemon else (self.world.selected if self.world.url is None else None)
         text = re.sub(r"\{pool(?::([\w-]+))?\}", lambda match: self.scenario.pool_id(match[1] or "the pool"), command)
         if "{config}" in text and target is not None:

@@ -237,7 +237,7 @@ class DaemonKeywords(Keywords):
 
         Example:
         | ${folder} = | Get Daemon | state_dir |
-        """  # noqa: D205  # the words are one list
+        """  # the words are one list
         daemon = self.world.selected if field in _STILL else self.daemon
         facts = {
             "pid": lambda: daemon.pid,
@@ -275,7 +275,7 @@ class DaemonKeywords(Keywords):
 
         Example:
         | Set Config Text | [[pool]]\\nid = "chat"\\nengine = "simulated" |
-        """  # noqa: D205  # the words are one list
+        """  # the words are one list
         daemon = self._own()
         fill = {
             "{http}": "127.0.0.1:0",
@@ -328,11 +328,15 @@ class DaemonKeywords(Keywords):
         lists = {key: list(body[key]) for key in ("added", "removed", "unchanged")} | {"changed": list(changed)}
         seen = [key for key, ids in lists.items() if pool_id in ids]
         if seen != [kind]:
-            raise ExpectationFailed(f"The reload should report {pool_id} as {kind}, it reports it as {seen or 'nothing'}: {body}")
+            raise ExpectationFailed(
+                f"The reload should report {pool_id} as {kind}, it reports it as {seen or 'nothing'}: {body}"
+            )
         if keys is not None:
             wanted = sorted(word for word in re.split(r",\s*|\s+and\s+", keys) if word)
             if sorted(changed[pool_id]) != wanted:
-                raise ExpectationFailed(f"The reload should name the changed keys {wanted}, it names {sorted(changed[pool_id])}.")
+                raise ExpectationFailed(
+                    f"The reload should name the changed keys {wanted}, it names {sorted(changed[pool_id])}."
+                )
 
     @keyword
     def get_config_text(self) -> str:
@@ -400,7 +404,9 @@ class DaemonKeywords(Keywords):
         """
         records = self.get_daemon_log(**fields)
         if records:
-            raise ExpectationFailed(f"The daemon's log should have no record with {fields}, it has {len(records)}: {records[0]}")
+            raise ExpectationFailed(
+                f"The daemon's log should have no record with {fields}, it has {len(records)}: {records[0]}"
+            )
 
     @keyword
     def get_daemon_output(self) -> str:
@@ -432,7 +438,7 @@ def _matches(seen: Any, wanted: str) -> bool:
 
 
 def _exit_outcome(code: int, text: str, elapsed: float) -> Outcome:
-    from PoolManagerLibrary.codes import CODES  # noqa: PLC0415  # only for a daemon that would not start
+    from PoolManagerLibrary.codes import CODES  # only for a daemon that would not start
 
     found = next((name for name in re.findall(r"[A-Z][A-Z_]{4,}", text) if name in CODES), None)
     problem = {"code": found, "message": text.strip(), "hint": None, "details": {}} if code else None

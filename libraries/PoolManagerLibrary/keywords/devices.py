@@ -83,7 +83,9 @@ class DeviceKeywords(Keywords):
         | Change GPU | big | memory_used=6 GiB |
         """
         self.scenario.act(f"a change of {gpu}")
-        changes = {key: parse_size(value) if key.startswith("memory_") else coerce(key, value) for key, value in fields.items()}
+        changes = {
+            key: parse_size(value) if key.startswith("memory_") else coerce(key, value) for key, value in fields.items()
+        }
         self.world.folder.change_gpu(self.scenario.gpu(gpu).uuid, **changes)
 
     @keyword

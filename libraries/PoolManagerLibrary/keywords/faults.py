@@ -27,7 +27,9 @@ class FaultKeywords(Keywords):
     """Keywords about faults of engines."""
 
     @keyword
-    def engine_does(self, behaviour: str, engine: str = "the engine", starts: int | None = None, model: str | None = None) -> None:
+    def engine_does(
+        self, behaviour: str, engine: str = "the engine", starts: int | None = None, model: str | None = None
+    ) -> None:
         """Makes an engine do something now, in words (see `Engine Behaviours`), without any change of its spec.
 
         A lasting behaviour (hangs, ignores SIGTERM …) holds until `Engine Behaves Well`, also over restarts; an act (dies,
@@ -72,7 +74,7 @@ class FaultKeywords(Keywords):
         Example:
         | ${all} = | Engine Behaviours |
         """
-        from PoolManagerLibrary.behaviours import BEHAVIOURS  # noqa: PLC0415  # for this list only
+        from PoolManagerLibrary.behaviours import BEHAVIOURS  # for this list only
 
         return [example for _, _, example in BEHAVIOURS]
 
@@ -143,9 +145,7 @@ class FaultKeywords(Keywords):
             options["wrong_device"] = self.scenario.gpu(options["wrong_device"]).uuid
         return options
 
-    def _tell(
-        self, engine: str, options: dict[str, Any], what: str, starts: int | None, model: str | None
-    ) -> None:
+    def _tell(self, engine: str, options: dict[str, Any], what: str, starts: int | None, model: str | None) -> None:
         pool, replica = self.scenario.replica(engine)
         values = dict(options)
         if starts is not None:
@@ -189,13 +189,16 @@ class FaultKeywords(Keywords):
     def _pid(self, engine: str) -> int:
         pool, replica = self.scenario.replica(engine)
         path = self.daemon.state_dir / f"{pool.pool_id}-{replica}.pid"
-        return wait_until(
-            lambda: _read_pid(path),
-            lambda pid: pid is not None,
-            timeout=seconds(timedelta(seconds=3)),
-            expected=f"{path.name} to hold a pid",
-            context=lambda: self.explain(pool),
-        ).value or 0
+        return (
+            wait_until(
+                lambda: _read_pid(path),
+                lambda pid: pid is not None,
+                timeout=seconds(timedelta(seconds=3)),
+                expected=f"{path.name} to hold a pid",
+                context=lambda: self.explain(pool),
+            ).value
+            or 0
+        )
 
 
 LASTING = {

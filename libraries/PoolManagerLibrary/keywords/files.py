@@ -42,7 +42,9 @@ class FileKeywords(Keywords):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ExpectationFailed(f"There is no handoff file {path}.\n{self.explain(self.scenario.replica(engine)[0])}") from None
+            raise ExpectationFailed(
+                f"There is no handoff file {path}.\n{self.explain(self.scenario.replica(engine)[0])}"
+            ) from None
         except ValueError as error:
             raise ExpectationFailed(f"The handoff file {path} is no JSON: {error}") from None
         if not field:
@@ -82,7 +84,10 @@ class FileKeywords(Keywords):
         """
         path = Path(self.get_state_path(name, engine))
         wait_until(
-            path.exists, bool, timeout=seconds(within), expected=f"{path} to exist",
+            path.exists,
+            bool,
+            timeout=seconds(within),
+            expected=f"{path} to exist",
             context=lambda: self.explain(self.scenario.replica(engine)[0]),
         )
         return str(path)
@@ -98,8 +103,11 @@ class FileKeywords(Keywords):
         """
         path = Path(self.get_state_path(name, engine))
         wait_until(
-            lambda: os.path.lexists(path), lambda there: not there, timeout=seconds(within),
-            expected=f"{path} not to exist", context=lambda: self.explain(self.scenario.replica(engine)[0]),
+            lambda: os.path.lexists(path),
+            lambda there: not there,
+            timeout=seconds(within),
+            expected=f"{path} not to exist",
+            context=lambda: self.explain(self.scenario.replica(engine)[0]),
         )
 
     @keyword
@@ -231,7 +239,7 @@ class FileKeywords(Keywords):
         | ${binary} = | Create Program | my-engine |
         | ${broken} = | Create Program | broken | text=not a program |
         """
-        import sys  # noqa: PLC0415  # only here
+        import sys  # only here
 
         self.world.need_local("files of the daemon")
         daemon = self.world.selected
@@ -266,7 +274,9 @@ class FileKeywords(Keywords):
         | Make Handoff Folder Unusable |
         """
         if self.world.selected not in self.scenario.own_daemons:
-            raise UsageError("This would disturb other scenarios: begin with a step such as 'Given a daemon of its own'.")
+            raise UsageError(
+                "This would disturb other scenarios: begin with a step such as 'Given a daemon of its own'."
+            )
         folder = self.world.selected.state_dir / "engines"
         self.scenario.act("the engines folder is a plain file")
         if folder.is_dir():
@@ -302,7 +312,7 @@ STATE_FILES = {
 
 
 def _stand_in() -> str:
-    import importlib.util  # noqa: PLC0415  # only for programs of a scenario
+    import importlib.util  # only for programs of a scenario
 
     spec = importlib.util.find_spec("pool_managerd.engines.simulated")
     if spec is None or spec.origin is None:

@@ -43,9 +43,7 @@ class GrpcKeywords(Keywords):
         if "pool_id" in given:
             given["pool_id"] = self.scenario.pool_id(given["pool_id"])
         self.scenario.act(f"gRPC {method}")
-        return self.scenario.answered(
-            self.daemon.grpc.call(method, given, timeout=seconds(timeout), metadata=metadata)
-        )
+        return self.scenario.answered(self.daemon.grpc.call(method, given, timeout=seconds(timeout), metadata=metadata))
 
     @keyword
     def get_grpc_health(
@@ -95,7 +93,7 @@ class GrpcKeywords(Keywords):
             try:
                 for status in statuses:
                     pushed.append((time.time(), status))
-            except Exception:  # noqa: BLE001  # the end of the call, however gRPC calls it
+            except Exception:  # the end of the call, however gRPC calls it
                 return
 
         threading.Thread(target=run, name="health-watch", daemon=True).start()

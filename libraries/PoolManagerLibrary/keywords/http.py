@@ -46,20 +46,20 @@ class HttpKeywords(Keywords):
             data = json.dumps(body)
         if data is not None:
             sent.setdefault("Content-Type", content_type or "application/json")
-        outcome = self.daemon.http.request(
-            method, self.fill(path), data=data, headers=sent, timeout=seconds(timeout)
-        )
+        outcome = self.daemon.http.request(method, self.fill(path), data=data, headers=sent, timeout=seconds(timeout))
         logger.debug(outcome.describe())
         return self.scenario.answered(outcome)
 
     def fill(self, text: str) -> str:
         """Put pool ids into ``{pool}`` and ``{pool:name}``."""
-        import re  # noqa: PLC0415  # only here
+        import re  # only here
 
         return re.sub(r"\{pool(?::([\w-]+))?\}", lambda match: self.scenario.pool_id(match[1] or "the pool"), text)
 
     @keyword
-    def http_request_with_large_body(self, path: str, size: str, method: str = "POST", chunked: bool = False) -> Outcome:
+    def http_request_with_large_body(
+        self, path: str, size: str, method: str = "POST", chunked: bool = False
+    ) -> Outcome:
         """Sends a body of a given size that is one JSON text, with a length or in chunks, and notes the answer.
 
         Example:
@@ -141,9 +141,7 @@ def _parse(answer: bytes, call: str) -> Outcome:
         document = None
     ok = 200 <= status < 300
     problem = document if not ok and isinstance(document, dict) and "code" in document else None
-    return Outcome(
-        Protocol.HTTP, call, ok, status, document, body.decode(errors="replace"), headers, problem
-    )
+    return Outcome(Protocol.HTTP, call, ok, status, document, body.decode(errors="replace"), headers, problem)
 
 
 def _dechunk(body: bytes) -> bytes:

@@ -74,7 +74,9 @@ class LeaseKeywords(Keywords):
         return taken
 
     @keyword
-    def acquire_leases_at_once(self, callers: int, name: str = "the pool", ttl: timedelta | None = None) -> list[Outcome]:
+    def acquire_leases_at_once(
+        self, callers: int, name: str = "the pool", ttl: timedelta | None = None
+    ) -> list[Outcome]:
         """Lets many callers ask for a lease at the same moment, and notes all answers for `Answers Should Be`.
 
         Example:
@@ -258,14 +260,16 @@ class LeaseKeywords(Keywords):
         return str(held[-1].url)
 
     def _handoff_url(self, name: str) -> str:
-        import json  # noqa: PLC0415  # only here
+        import json  # only here
 
         pool = self.scenario.pool(name)
         path = self.daemon.state_dir / "engines" / f"{pool.pool_id}-r0.json"
         return str(json.loads(path.read_text(encoding="utf-8"))["url"])
 
     @keyword
-    def completion_should_end_whole(self, within: timedelta = timedelta(seconds=10), tokens: int | None = None) -> Completion:
+    def completion_should_end_whole(
+        self, within: timedelta = timedelta(seconds=10), tokens: int | None = None
+    ) -> Completion:
         """Waits for the end of the newest completion and checks that it got its end mark and all tokens that it asked for.
 
         Example:
@@ -294,7 +298,9 @@ class LeaseKeywords(Keywords):
         completion = self._completion()
         if not completion.done.wait(seconds(within)) or completion.whole:
             state = "ended whole" if completion.whole else "is still running"
-            raise ExpectationFailed(f"The completion should be cut off, it {state} with {len(completion.tokens)} tokens.")
+            raise ExpectationFailed(
+                f"The completion should be cut off, it {state} with {len(completion.tokens)} tokens."
+            )
 
     @keyword
     def completion_should_be_running(self) -> None:
@@ -338,9 +344,9 @@ class LeaseKeywords(Keywords):
         | ${active} = | Mix Leases | 100 |
         | Get Pool Field | the pool | active_leases | == | ${active} |
         """
-        import random  # noqa: PLC0415  # only here
+        import random  # only here
 
-        rng = random.Random(seed if seed is not None else time.time_ns())  # noqa: S311  # no secret
+        rng = random.Random(seed if seed is not None else time.time_ns())  # no secret
         pool_id = self.scenario.pool_id(name)
         daemon = self.daemon
         for _ in range(operations):

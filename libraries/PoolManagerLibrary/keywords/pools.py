@@ -98,7 +98,7 @@ class PoolKeywords(Keywords):
         | Change Pool | the pool | slots=2 | liveness.interval_ms=200 ms |
         | Reload Config |
         """
-        from PoolManagerLibrary.settings import merge, nest  # noqa: PLC0415  # keeps the module's head short
+        from PoolManagerLibrary.settings import merge, nest  # keeps the module's head short
 
         pool = self.scenario.pool(name)
         changed = {
@@ -249,9 +249,9 @@ class PoolKeywords(Keywords):
             return [self.scenario.pool_id(re.sub(r"^(the )?(unknown )?pool (?=\S)", "", name))]
 
     def _side_by_side(self, operation: str, ids: list[str], *, protocol: str, **more: Any) -> Outcome:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # for several pools only
+        from concurrent.futures import ThreadPoolExecutor  # for several pools only
 
-        from PoolManagerLibrary.operations import call  # noqa: PLC0415  # see above
+        from PoolManagerLibrary.operations import call  # see above
 
         daemon, way = self.daemon, protocol_of(protocol)
         with ThreadPoolExecutor(max_workers=min(32, len(ids))) as executor:
@@ -327,7 +327,9 @@ class PoolKeywords(Keywords):
         replicas = self.status(pool.pool_id)["replicas"]
         document = next((one for one in replicas if one["replica_id"] == replica_id), None)
         if document is None:
-            raise ExpectationFailed(f"Pool {pool.pool_id} shows no replica {replica_id}: {[one['replica_id'] for one in replicas]}")
+            raise ExpectationFailed(
+                f"Pool {pool.pool_id} shows no replica {replica_id}: {[one['replica_id'] for one in replicas]}"
+            )
         return check(dig(document, field), assertion_operator, assertion_expected, f"{field} of {replica}")
 
     @keyword
@@ -478,13 +480,14 @@ class PoolKeywords(Keywords):
             look,
             lambda event: event is not None,
             timeout=max(limit - elapsed, 0) + PATIENCE,
-            expected=f"pool {pool.pool_id} to become {state} after {self.scenario.act_name}, within {show_seconds(limit)} of it,",
+            expected=f"pool {pool.pool_id} to become {state}",
+            limit=f"{show_seconds(limit)} of {self.scenario.act_name}",
             show=lambda _: "no such event",
             context=lambda: self.explain(pool),
             pause=lambda remaining: daemon.events.pause(known, remaining),
         )
         event = waited.value
-        assert event is not None  # noqa: S101  # the wait accepted it
+        assert event is not None  # the wait accepted it
         cursor.after_revision = event.revision
         took = event.at - self.scenario.act_at
         self.scenario.memory["event"] = event
@@ -544,7 +547,9 @@ class PoolKeywords(Keywords):
                 refusal.examined = True
         status = self.status(pool.pool_id)
         if status["ready"]:
-            raise ExpectationFailed(f"Pool {pool.pool_id} failed with {code}, and yet it is ready.\n{self.explain(pool)}")
+            raise ExpectationFailed(
+                f"Pool {pool.pool_id} failed with {code}, and yet it is ready.\n{self.explain(pool)}"
+            )
         self.scenario.memory["error"] = status["last_error"] or {"code": event.code, "message": event.reason}
         return event
 
@@ -594,7 +599,9 @@ def _event_for(state: str) -> Any:
         return lambda event: event.code is not None and event.kind not in {"lease"}
     phase = _phase_in(text)
     if phase is None:
-        raise UsageError(f"'{state}' is no state: write ready, unready, or in phase {'|'.join(p.value for p in Phase)}.")
+        raise UsageError(
+            f"'{state}' is no state: write ready, unready, or in phase {'|'.join(p.value for p in Phase)}."
+        )
     return lambda event: event.kind == "phase" and event.to == phase
 
 
@@ -606,7 +613,9 @@ def _status_for(state: str) -> Any:
         return lambda status: not status["ready"]
     phase = _phase_in(text)
     if phase is None:
-        raise UsageError(f"'{state}' is no state: write ready, unready, or in phase {'|'.join(p.value for p in Phase)}.")
+        raise UsageError(
+            f"'{state}' is no state: write ready, unready, or in phase {'|'.join(p.value for p in Phase)}."
+        )
     return lambda status: status["phase"] == phase
 
 

@@ -103,7 +103,9 @@ class ProcessKeywords(Keywords):
         for pool in self.scenario.pools_named(name):
             pids = engine_processes(pool.pool_id)
             if pids:
-                raise ExpectationFailed(f"Pool {pool.pool_id} has a process: {leftovers.command_of(pids[0])}\n{self.explain(pool)}")
+                raise ExpectationFailed(
+                    f"Pool {pool.pool_id} has a process: {leftovers.command_of(pids[0])}\n{self.explain(pool)}"
+                )
             begin = self.scenario.act_at - 0.002
             started = [
                 event
@@ -152,7 +154,9 @@ class ProcessKeywords(Keywords):
         self.process_should_be_gone(pid)
 
     @keyword
-    def remembered_engine_should_be_gone(self, engine: str = "the engine", within: timedelta = timedelta(seconds=1)) -> None:
+    def remembered_engine_should_be_gone(
+        self, engine: str = "the engine", within: timedelta = timedelta(seconds=1)
+    ) -> None:
         """Checks that the process that `Remember Engine` saw is not in the process table, not even as a zombie.
 
         Example:
@@ -171,7 +175,9 @@ class ProcessKeywords(Keywords):
         return int(pid)
 
     @keyword
-    def process_should_be_gone(self, pid: int, within: timedelta = timedelta(seconds=1), zombie_allowed: bool = False) -> None:
+    def process_should_be_gone(
+        self, pid: int, within: timedelta = timedelta(seconds=1), zombie_allowed: bool = False
+    ) -> None:
         """Checks that a process is not in the process table.
 
         Example:
@@ -219,7 +225,7 @@ class ProcessKeywords(Keywords):
 
         Example:
         | ${arguments} = | Get Process | ${pid} | cmdline |
-        """  # noqa: D205  # the words are one list
+        """  # the words are one list
         process = psutil.Process(pid)
         facts: dict[str, Any] = {
             "exe": lambda: str(Path(f"/proc/{pid}/exe").readlink()),
@@ -230,7 +236,9 @@ class ProcessKeywords(Keywords):
             "group": lambda: os.getpgid(pid),
             "parent": process.ppid,
             "status": process.status,
-            "start_ticks": lambda: int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]),
+            "start_ticks": lambda: int(
+                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+            ),
             "open_files": lambda: [os.readlink(entry) for entry in _descriptors(pid)],
             "rss": lambda: process.memory_info().rss,
             "user": process.username,
@@ -312,7 +320,7 @@ class ProcessKeywords(Keywords):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        assert process.stdout is not None  # noqa: S101  # asked for above
+        assert process.stdout is not None  # asked for above
         line = process.stdout.readline()
         if not line:
             raise UsageError(f"Port {port} cannot be occupied.")

@@ -34,7 +34,7 @@ class ScenarioKeywords(Keywords):
         try:
             if failed:
                 report_failure(self.world)
-        except Exception as error:  # noqa: BLE001  # a report that fails must not hide the failure itself
+        except Exception as error:  # a report that fails must not hide the failure itself
             logger.warn(f"The failure's report could not be made: {error!r}")
         unseen = [refusal for refusal in scenario.refusals if not refusal.examined]
         internal = [refusal for refusal in scenario.refusals if refusal.code == "INTERNAL" and not refusal.examined]
@@ -103,7 +103,7 @@ class ScenarioKeywords(Keywords):
         wait_until(
             lambda: self.status(pool.pool_id),
             lambda status: bool(
-                eval(code, {"status": status, "__builtins__": {"all": all, "any": any, "len": len, "sum": sum}})  # noqa: S307  # the suite's own
+                eval(code, {"status": status, "__builtins__": {"all": all, "any": any, "len": len, "sum": sum}})  # the suite's own
             ),
             timeout=seconds(within),
             expected=f"'{expression}' to be true",

@@ -25,7 +25,7 @@ class SurfaceKeywords(Keywords):
         Example:
         | Start Sampling Surfaces | the pool |
         | Start Sampling Surfaces | the pool | HTTP status | gRPC status |
-        """  # noqa: D205  # one list
+        """  # one list
         unknown = set(surfaces) - set(SURFACES)
         if unknown:
             raise UsageError(f"No such surface: {', '.join(unknown)}; there are {', '.join(SURFACES)}.")
@@ -78,7 +78,9 @@ class SurfaceKeywords(Keywords):
         quick = {sample.surface for sample in samples} - {"CLI"}
         unproven = quick - {sample.surface for sample in early}
         if unproven:
-            raise ExpectationFailed(f"No sample of {', '.join(sorted(unproven))} was taken before the engine's first good answer.")
+            raise ExpectationFailed(
+                f"No sample of {', '.join(sorted(unproven))} was taken before the engine's first good answer."
+            )
         lies = [sample for sample in early if sample.ready]
         if lies:
             raise ExpectationFailed(
@@ -88,7 +90,9 @@ class SurfaceKeywords(Keywords):
         self.world.sync_events()
         for event in self.pool_events(pool):
             if (event.kind == "pool_ready" or event.to == "ready") and event.at < first - 0.001:
-                raise ExpectationFailed(f"The event stream said ready before the engine's first good answer: {event.describe()}")
+                raise ExpectationFailed(
+                    f"The event stream said ready before the engine's first good answer: {event.describe()}"
+                )
 
     @keyword
     def no_sample_should_say_ready(self, name: str = "the pool") -> None:
@@ -110,7 +114,9 @@ class SurfaceKeywords(Keywords):
         """
         lies = [sample for sample in self._stop(name) if not sample.ready]
         if lies:
-            raise ExpectationFailed(f"{lies[0].surface} did not say ready at {show_time(lies[0].answered)}: {lies[0].value}")
+            raise ExpectationFailed(
+                f"{lies[0].surface} did not say ready at {show_time(lies[0].answered)}: {lies[0].value}"
+            )
 
     @keyword
     def surfaces_should_agree(self, name: str, state: str, *surfaces: str) -> None:
@@ -126,7 +132,9 @@ class SurfaceKeywords(Keywords):
         samples = Sampler(daemon, pool.pool_id, handoff, chosen).once()
         wrong = [sample for sample in samples if sample.ready != (state == "ready")]
         if wrong:
-            raise ExpectationFailed(f"{wrong[0].surface} should say {state}, it says: {wrong[0].value}\n{self.explain(pool)}")
+            raise ExpectationFailed(
+                f"{wrong[0].surface} should say {state}, it says: {wrong[0].value}\n{self.explain(pool)}"
+            )
 
     @keyword
     def every_sample_should_satisfy(self, expression: str, name: str = "the pool") -> None:
@@ -139,7 +147,9 @@ class SurfaceKeywords(Keywords):
         code = compile(expression, "expression", "eval")
 
         def holds(status: dict[str, Any]) -> bool:
-            return bool(eval(code, {"status": status, "__builtins__": {"all": all, "any": any, "len": len, "sum": sum}}))  # noqa: S307  # the suite's own expression
+            return bool(
+                eval(code, {"status": status, "__builtins__": {"all": all, "any": any, "len": len, "sum": sum}})
+            )  # the suite's own expression
 
         broken = invariant_breaks(samples, holds)
         if broken:
