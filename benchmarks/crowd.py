@@ -7,8 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from harness import BenchDaemon, Figure, call, connect, simulated_pool
 
@@ -39,10 +40,7 @@ def _crowd(at_a_time: int) -> list[Figure]:
         began = time.monotonic()
         ours, floor = Prober(daemon.address, "/v2/pools"), Prober(bare, "/")
         for pool in pools:
-            daemon.watcher.wait(
-                lambda event, pool_id=pool["id"]: event["kind"] == "pool_ready" and event["pool_id"] == pool_id,
-                timeout_s=60,
-            )
+            daemon.watcher.wait(_is_ready(pool["id"]), timeout_s=60)
         all_ready = time.monotonic() - began
         during, during_floor = ours.stop(), floor.stop()
         cpu_before = _cpu_s(daemon.pid)
@@ -66,6 +64,10 @@ def _crowd(at_a_time: int) -> list[Figure]:
             Figure(f"daemon's resident memory, {POOLS} pools ready", (rss,), unit="MiB"),
         ]
     return figures
+
+
+def _is_ready(pool_id: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda event: event["kind"] == "pool_ready" and event["pool_id"] == pool_id
 
 
 @contextlib.contextmanager
