@@ -1,4 +1,4 @@
-"""Keywords that prove a live pool-managerd."""
+"""Keywords that prove a live pool-managerd."""  # noqa: N999  # the name that Robot Framework users expect
 
 from __future__ import annotations
 
@@ -29,37 +29,45 @@ __all__ = ["PoolManagerLibrary"]
 
 
 class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore ships without types
-    """Drives a live ``pool-managerd`` from outside: its daemon, pools, GPUs, engines, leases, events, files and answers.
+    """Drives a live ``pool-managerd`` from outside: daemon, pools, GPUs, engines, leases, events, files, answers.
 
     = How a scenario runs =
 
-    A scenario (a test) says what it needs, and the library starts it: one daemon per run is shared by all scenarios, with
-    a state folder and simulated GPUs of its own and ports that the kernel chose. Each scenario has its own pools, with unique ids,
+    A scenario (a test) says what it needs, and the library starts it: one daemon per run is shared by all
+    scenarios, with
+    a state folder and simulated GPUs of its own and ports that the kernel chose. Each scenario has its own pools,
+    with unique ids,
     on its own simulated GPUs. What it made is removed at its end by itself, and a scenario that leaves a process or
     file behind fails. A scenario that needs other server settings, or kills the daemon, says `Prepare Daemon` first.
 
-    Started with ``--variable URL:http://host:9200`` (and ``GRPC``, ``TOKEN`` where needed) the keywords call that daemon, start none,
+    Started with ``--variable URL:http://host:9200`` (and ``GRPC``, ``TOKEN`` where needed) the keywords call that
+    daemon, start none,
     and skip the tests that need local processes, files or simulated devices.
 
     = Names =
 
-    ``the pool`` is the pool that was defined (or named by `Use Pool`) last, ``chat`` or ``pool chat`` the one of that name, ``every pool``
-    all of the scenario. ``the engine`` is replica r0 of the pool, ``engine r1``, ``engine r1 of pool chat`` and ``chat/r1`` are others.
+    ``the pool`` is the pool that was defined (or named by `Use Pool`) last, ``chat`` or ``pool chat`` the one of
+    that name, ``every pool``
+    all of the scenario. ``the engine`` is replica r0 of the pool, ``engine r1``, ``engine r1 of pool chat`` and
+    ``chat/r1`` are others.
     ``the GPU`` and ``GPU big`` likewise. ``the lease``, ``the event``, ``the error`` and the answer are the last ones.
 
     = Time =
 
-    Each act (preload, kill, drain, fault …) is noted with its time. ``within`` counts from the last act, and is checked against
+    Each act (preload, kill, drain, fault …) is noted with its time. ``within`` counts from the last act, and is
+    checked against
     the times in the event stream, not against when a keyword happened to look.
 
     = Answers =
 
-    Keywords that act do not judge what the daemon answers: `Answer Should Be` does. A refusal that no step has looked at fails the
+    Keywords that act do not judge what the daemon answers: `Answer Should Be` does. A refusal that no step has
+    looked at fails the
     scenario at its end.
 
     = Assertions =
 
-    Getters take an operator and an expected value: ``==``, ``!=``, ``>``, ``<=``, ``contains``, ``matches``, ``validate`` …, as the
+    Getters take an operator and an expected value: ``==``, ``!=``, ``>``, ``<=``, ``contains``, ``matches``,
+    ``validate`` …, as the
     Browser library's do.
     """
 

@@ -76,9 +76,75 @@ PROBLEM_FIELDS = (
     "correlation_id",
 )
 
-POOL_FIELDS = ["pool_id", "engine", "engine_version", "model", "desired", "phase", "live", "ready", "draining", "device_mask", "slots_total", "slots_free", "active_leases", "restart_count", "last_error", "breaker", "next_restart_at", "vram", "replicas", "revision"]
-REPLICA_FIELDS = ["replica_id", "phase", "live", "ready", "pid", "url", "devices", "split", "since", "adopted", "restart_count", "last_error", "breaker", "next_restart_at"]
+POOL_FIELDS = [
+    "pool_id",
+    "engine",
+    "engine_version",
+    "model",
+    "desired",
+    "phase",
+    "live",
+    "ready",
+    "draining",
+    "device_mask",
+    "slots_total",
+    "slots_free",
+    "active_leases",
+    "restart_count",
+    "last_error",
+    "breaker",
+    "next_restart_at",
+    "vram",
+    "replicas",
+    "revision",
+]
+REPLICA_FIELDS = [
+    "replica_id",
+    "phase",
+    "live",
+    "ready",
+    "pid",
+    "url",
+    "devices",
+    "split",
+    "since",
+    "adopted",
+    "restart_count",
+    "last_error",
+    "breaker",
+    "next_restart_at",
+]
 BREAKER_FIELDS = ["kind", "state", "failures", "driver_failures", "open_until"]
 LAST_ERROR_FIELDS = ["code", "message", "hint", "retriable", "at", "details"]
-EVENT_FIELDS = ["revision", "at", "kind", "pool_id", "replica_id", "device", "from", "to", "code", "reason", "details", "correlation_id"]
-EVENT_KINDS = ["phase", "pool_ready", "pool_unready", "preload", "drain", "reload", "lease", "restart_scheduled", "breaker", "storm", "device", "xid", "config", "adopted", "daemon", "gap"]
+EVENT_FIELDS = [
+    "revision",
+    "at",
+    "kind",
+    "pool_id",
+    "replica_id",
+    "device",
+    "from",
+    "to",
+    "code",
+    "reason",
+    "details",
+    "correlation_id",
+]
+EVENT_KINDS = [
+    "phase",
+    "pool_ready",
+    "pool_unready",
+    "preload",
+    "drain",
+    "reload",
+    "lease",
+    "restart_scheduled",
+    "breaker",
+    "storm",
+    "device",
+    "xid",
+    "config",
+    "adopted",
+    "daemon",
+    "gap",
+]

@@ -50,7 +50,7 @@ def _next_ports() -> int:
 
 
 def program() -> list[str]:
-    """How to run ``pool-managerd``: what ``BDD_POOL_MANAGERD`` says, the installed script beside this Python, the module."""
+    """How to run ``pool-managerd``: ``BDD_POOL_MANAGERD``, else the script beside this Python, else the module."""
     chosen = os.environ.get("BDD_POOL_MANAGERD")
     if chosen:
         return shlex.split(chosen)
@@ -209,7 +209,7 @@ class Daemon:
             raise DaemonError(
                 f"The daemon exited with code {found} instead of serving.\n{self.output(offset)[-3000:].strip()}"
             )
-        assert found is not None  # the wait accepted it
+        assert found is not None  # noqa: S101  # the wait accepted it
         self.http_address, self.grpc_address = str(found["http"]), str(found["grpc"])
         self.http.forget_connections()
         self.events.start()

@@ -9,7 +9,7 @@ class PoolManagerLibraryError(Exception):
     ROBOT_SUPPRESS_NAME = True
 
 
-class ExpectationFailed(PoolManagerLibraryError, AssertionError):  # reads as what happened
+class ExpectationFailed(PoolManagerLibraryError, AssertionError):  # noqa: N818  # reads as what happened
     """Something that can be seen from outside is not as the scenario says."""
 
 
@@ -17,7 +17,7 @@ class WaitTimeout(ExpectationFailed):
     """A state was not reached in time. The message says what was seen instead, and for how long."""
 
 
-class Refused(PoolManagerLibraryError):  # reads as what happened
+class Refused(PoolManagerLibraryError):  # noqa: N818  # reads as what happened
     """The daemon said no to a call that the keyword expected to succeed."""
 
 

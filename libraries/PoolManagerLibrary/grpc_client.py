@@ -20,13 +20,13 @@ MAX_MESSAGE = 64 << 20
 
 def _service() -> ServiceDescriptor:
     # Imported at first use: the stubs cost time that a suite without gRPC need not spend.
-    from pool_managerd.proto.pool_managerd.v1 import pool_manager_pb2
+    from pool_managerd.proto.pool_managerd.v1 import pool_manager_pb2  # noqa: PLC0415  # see above
 
     service: ServiceDescriptor = pool_manager_pb2.DESCRIPTOR.services_by_name["PoolManager"]
     return service
 
 
-def _plain(value: Any, field: FieldDescriptor) -> Any:
+def _plain(value: Any, field: Any) -> Any:
     if field.message_type is not None:
         return to_dict(value)
     if field.type == FieldDescriptor.TYPE_BYTES:
@@ -35,7 +35,7 @@ def _plain(value: Any, field: FieldDescriptor) -> Any:
 
 
 def to_dict(msg: message.Message) -> Any:
-    """A message with the field names and JSON types of the HTTP facade: integers stay numbers, an absent field is None."""
+    """A message as the HTTP facade's JSON: the same names, integers as numbers, None for an absent field."""
     name = msg.DESCRIPTOR.full_name
     if name == "google.protobuf.Struct":
         return _whole_numbers(json_format.MessageToDict(msg))
@@ -101,12 +101,12 @@ class GrpcClient:
             self._channel.close()
             self._channel = None
 
-    def _metadata(self, metadata: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    def _metadata(self, metadata: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
         pairs = [(key.lower(), value) for key, value in (metadata or {}).items()]
         token = self._token()
         if token and not any(key == "authorization" for key, _ in pairs):
             pairs.append(("authorization", f"Bearer {token}"))
-        return pairs
+        return tuple(pairs)
 
     def _method(self, name: str) -> MethodDescriptor:
         methods = _service().methods_by_name
@@ -173,7 +173,7 @@ class GrpcClient:
 
     def health(self, service: str = "", *, timeout: float = DEFAULT_TIMEOUT) -> str:
         """The status name of ``grpc.health.v1`` Check, or the name of the gRPC error."""
-        from grpc_health.v1 import health_pb2, health_pb2_grpc  # see _service
+        from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415  # see _service
 
         stub = health_pb2_grpc.HealthStub(self.channel)
         try:
@@ -184,7 +184,7 @@ class GrpcClient:
 
     def watch_health(self, service: str, *, timeout: float) -> tuple[Iterator[str], Callable[[], object]]:
         """``grpc.health.v1`` Watch: the status names as they are pushed, and the function that ends it."""
-        from grpc_health.v1 import health_pb2, health_pb2_grpc  # see _service
+        from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415  # see _service
 
         stub = health_pb2_grpc.HealthStub(self.channel)
         call = stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
@@ -193,7 +193,7 @@ class GrpcClient:
 
     def services(self, *, timeout: float = DEFAULT_TIMEOUT) -> list[str]:
         """The service names that server reflection lists."""
-        from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # see _service
+        from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # noqa: PLC0415  # see _service
 
         stub = reflection_pb2_grpc.ServerReflectionStub(self.channel)
         request = reflection_pb2.ServerReflectionRequest(list_services="")
@@ -225,8 +225,8 @@ def refusal(error: Any, call: str, *, at: float, elapsed: float) -> Outcome:
 
 
 def _add_rich_details(error: Any, problem: dict[str, Any]) -> None:
-    from google.rpc import error_details_pb2  # see _service
-    from grpc_status import rpc_status  # see _service
+    from google.rpc import error_details_pb2  # noqa: PLC0415  # see _service
+    from grpc_status import rpc_status  # noqa: PLC0415  # see _service
 
     status = rpc_status.from_call(error)
     if status is None:

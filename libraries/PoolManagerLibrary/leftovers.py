@@ -2,7 +2,8 @@
 
 A process belongs to a run when the run's own temporary folder stands in its environment or command line: the
 daemon gets it in both, engines and their children inherit it (their log, config and device folder lie in there).
-Run as a program (``python -I -S leftovers.py FOLDER``) it waits for its standard input to close, which happens when the run
+Run as a program (``python -I -S leftovers.py FOLDER``) it waits for its standard input to close, which happens when
+the run
 ends for whatever reason, SIGKILL included; then it kills what is left and removes the folder. Standard library only.
 """
 
@@ -18,7 +19,7 @@ import time
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:  # this file must start in milliseconds: no pathlib
+        with open(path, "rb") as file:  # noqa: PTH123  # this file must start in milliseconds: no pathlib
             return file.read()
     except OSError:
         return b""
@@ -28,7 +29,7 @@ def processes_of(*marks: str, but: tuple[int, ...] = ()) -> list[int]:
     """The living processes that have one of the texts in their environment or command line (zombies do not live)."""
     needles = [mark.encode() for mark in marks]
     found = []
-    for entry in os.listdir("/proc"):
+    for entry in os.listdir("/proc"):  # noqa: PTH208  # see _read
         if not entry.isdigit() or int(entry) in but or int(entry) == os.getpid():
             continue
         blob = _read(f"/proc/{entry}/environ") + b"\0" + _read(f"/proc/{entry}/cmdline")

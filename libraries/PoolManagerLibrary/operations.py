@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from PoolManagerLibrary.codes import CODES
 from PoolManagerLibrary.daemon_process import Daemon, program
 from PoolManagerLibrary.errors import DaemonError, UsageError
 from PoolManagerLibrary.outcome import Outcome, Protocol
@@ -153,8 +155,6 @@ def run_cli(
 
     The outcome's status is the exit code, its text the standard output, its headers ``stdout`` and ``stderr``.
     """
-    import os  # only here
-
     command = [*program(), *arguments]
     if daemon is not None and address and daemon.http_address:
         command += ["--address", daemon.http_address]
@@ -183,7 +183,7 @@ def run_cli(
     body: Any = None
     with contextlib.suppress(ValueError):
         body = json.loads(stdout) if stdout.strip() else None
-    problem = None
+    problem: dict[str, Any] | None = None
     if done.returncode != 0:
         problem = {"code": _code_in(stderr), "message": stderr.strip(), "hint": stderr.strip(), "details": {}}
     return Outcome(
@@ -201,7 +201,5 @@ def run_cli(
 
 
 def _code_in(text: str) -> str | None:
-    from PoolManagerLibrary.codes import CODES  # only for refusals
-
     words = text.replace(":", " ").replace("(", " ").replace(")", " ").replace(",", " ").split()
     return next((word for word in words if word in CODES), None)

@@ -23,7 +23,8 @@ class Outcome:
 
     :param status: HTTP status, gRPC status name or exit code.
     :param body: the decoded answer, or None.
-    :param problem: for a refusal: code, message, hint, retriable, retry_after_ms, details, as far as the protocol has them.
+    :param problem: for a refusal: code, message, hint, retriable, retry_after_ms, details, as far as the protocol
+    has them.
     :param at: wall time when the call was sent, seconds since the epoch.
     :param elapsed: seconds until the whole answer was there.
     """

@@ -72,8 +72,10 @@ def _pool(daemon: Daemon, pool_id: str, alias: str) -> list[str]:
     if svg:
         html.append(svg)
     if not daemon.remote:
-        for path in sorted(daemon.state_dir.glob(f"engine-{pool_id}-r*.log")):
-            html.append(_pre(f"Last lines of {path.name}", _tail(path.read_text(encoding="utf-8", errors="replace"))))
+        html += [
+            _pre(f"Last lines of {path.name}", _tail(path.read_text(encoding="utf-8", errors="replace")))
+            for path in sorted(daemon.state_dir.glob(f"engine-{pool_id}-r*.log"))
+        ]
     html.append(_pre("Events", "\n".join(event.describe() for event in events[-40:]) or "none"))
     return html
 

@@ -1,6 +1,7 @@
 """``bdd-runner``: robot with the right defaults for these suites.
 
-Everything that robot takes is passed through. What is added, unless it is given: results in ``results/``, a JUnit file, links from the
+Everything that robot takes is passed through. What is added, unless it is given: results in ``results/``, a JUnit
+file, links from the
 tags to the specification, progress on the console. ``--parallel N`` runs the suites in N processes by pabot.
 ``LLORCH_BDD_FEATURE_PATH`` names a suite file or folder; a path on the command line goes before it.
 """
@@ -23,7 +24,27 @@ DEFAULT_SUITES = "robot"
 TAG_LINKS = (("OC-POOL-*", "oc-pool-%1", "Requirement"), ("B-*", "b-%1", "Behaviour"))
 #: Robot's options that take no value; every other one takes the next word, if it is not written with "=".
 FLAGS = frozenset(
-    ["--rpa", "--dryrun", "--exitonfailure", "--exitonerror", "--skipteardownonexit", "--runemptysuite", "--quiet", "--help", "--version", "--dotted", "-X", "-.", "-h", "-?", "--legacyoutput", "--timestampoutputs", "-T", "--nostatusrc", "--norpa"]
+    [
+        "--rpa",
+        "--dryrun",
+        "--exitonfailure",
+        "--exitonerror",
+        "--skipteardownonexit",
+        "--runemptysuite",
+        "--quiet",
+        "--help",
+        "--version",
+        "--dotted",
+        "-X",
+        "-.",
+        "-h",
+        "-?",
+        "--legacyoutput",
+        "--timestampoutputs",
+        "-T",
+        "--nostatusrc",
+        "--norpa",
+    ]
 )
 HELP = f"""bdd-runner [--parallel N] [robot options] [suites]
 
@@ -110,8 +131,8 @@ def choose_suites(plan: Plan, environment: Mapping[str, str], folder: Path) -> l
 
 def has_tests(path: Path) -> bool:
     """Whether a suite file or folder holds at least one test."""
-    from robot.api import TestSuite  # a wrong path is refused before this is needed
-    from robot.errors import DataError  # see above
+    from robot.api import TestSuite  # noqa: PLC0415  # a wrong path is refused before this is needed
+    from robot.errors import DataError  # type: ignore[import-untyped]  # noqa: PLC0415  # as units.py; see above
 
     try:
         return bool(TestSuite.from_file_system(path, allow_empty_suite=True).test_count)
@@ -173,7 +194,7 @@ def run(arguments: list[str], environment: Mapping[str, str], folder: Path) -> i
     options = [*default_options(plan, folder), *plan.options]
     if plan.parallel > 1:
         return _pabot(plan.parallel, options, suites)
-    from robot import run_cli  # a wrong path is refused before this is needed
+    from robot import run_cli  # type: ignore[attr-defined]  # noqa: PLC0415  # a wrong path is refused before this is needed
 
     return int(run_cli([*options, *suites], exit=False))
 

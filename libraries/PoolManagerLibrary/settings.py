@@ -8,18 +8,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from robot.errors import DataError
-from robot.utils import timestr_to_secs
+from robot.errors import DataError  # type: ignore[import-untyped]  # Robot Framework types its API, not this part
+from robot.utils import timestr_to_secs  # type: ignore[import-untyped]  # Robot Framework types its API, not this part
 
 from PoolManagerLibrary.errors import UsageError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def coerce(key: str, value: Any) -> Any:
+def coerce(key: str, value: Any) -> Any:  # noqa: PLR0911  # one return per kind of value
     """What a table's cell means as a value of the config key ``key``.
 
-    Texts that are numbers, ``true``/``false``, or a list or table in JSON notation are what they look like; a key that ends in
+    Texts that are numbers, ``true``/``false``, or a list or table in JSON notation are what they look like; a key
+    that ends in
     ``_ms`` takes a duration such as ``2 s``; anything else is a text. A text in double quotes is always a text.
     """
     if not isinstance(value, str):
@@ -118,7 +119,7 @@ def to_toml(tables: Mapping[str, Mapping[str, Any]], pools: Sequence[Mapping[str
 
 
 def parse_rows(rows: Sequence[str]) -> list[dict[str, str]]:
-    """A table in ``|`` notation: the first row has the names of the columns; an empty cell or ``-`` leaves the key out."""
+    """A table in ``|`` notation: the first row names the columns; an empty cell or ``-`` leaves the key out."""
     if not rows:
         raise UsageError("A table needs a row with the names of its columns, for instance: id | slots | load_ms")
     names = [cell.strip() for cell in rows[0].strip().strip("|").split("|")]

@@ -41,8 +41,10 @@ def timeline_svg(events: Sequence[SeenEvent], *, until: float) -> str:
     replicas = sorted({event.replica_id or "" for event in phases})
     height = ROW * len(replicas) + 44
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        'role="img" font-family="sans-serif" font-size="11">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+            'role="img" font-family="sans-serif" font-size="11">'
+        ),
         f"<title>Phases from {show_time(begin)} to {show_time(until)}</title>",
     ]
     for row, replica in enumerate(replicas):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from robot.utils import secs_to_timestr, timestr_to_secs
+from robot.utils import secs_to_timestr, timestr_to_secs  # type: ignore[import-untyped]  # Robot Framework types its API, not this part
 
 from PoolManagerLibrary.errors import UsageError
 

@@ -65,8 +65,10 @@ def wait_until(
             pause(remaining)
     looks = "1 look" if attempts == 1 else f"{attempts} looks"
     lines = [
-        f"Expected {expected} within {show_seconds(timeout)}, but not so after "
-        f"{show_seconds(time.monotonic() - started)} and {looks}.",
+        (
+            f"Expected {expected} within {limit or show_seconds(timeout)}, but not so after "
+            f"{show_seconds(time.monotonic() - started)} and {looks}."
+        ),
         f"Last seen: {show(value)}",
     ]
     if context is not None:

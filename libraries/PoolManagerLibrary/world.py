@@ -247,7 +247,7 @@ class World:
             outcome = daemon.http.request("GET", "/v2/devices")
             if outcome.ok and wanted <= {device["uuid"] for device in outcome.body["devices"]}:
                 return
-            if not outcome.ok and outcome.status not in {503}:
+            if not outcome.ok and outcome.status != 503:
                 return
             time.sleep(0.01)
 
@@ -375,7 +375,7 @@ class World:
         return problems
 
     def _remove_pools(self, daemon: Daemon, pools: list[Pool]) -> list[str]:
-        from PoolManagerLibrary.removal import remove_pools  # only the shared daemon needs it
+        from PoolManagerLibrary.removal import remove_pools  # noqa: PLC0415  # only the shared daemon needs it
 
         return remove_pools(daemon, pools, reload_needed=bool(pools) or self.scenario.pending)
 

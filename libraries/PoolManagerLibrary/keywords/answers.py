@@ -18,6 +18,7 @@ from PoolManagerLibrary.keywords.base import Keywords, check, dig, says
 from PoolManagerLibrary.operations import protocol_of
 from PoolManagerLibrary.outcome import Outcome, Protocol
 from PoolManagerLibrary.units import is_size, parse_size, seconds, show_seconds, sizes_in
+from PoolManagerLibrary.waiting import wait_until
 
 
 class AnswerKeywords(Keywords):
@@ -25,9 +26,10 @@ class AnswerKeywords(Keywords):
 
     @keyword
     def answer_should_be(self, *expected: str, within: timedelta | None = None) -> None:
-        """Checks the last answer: ``200``, ``OK``, ``accepted`` (any success), ``404 POOL_NOT_FOUND``, ``CONFLICT``, ``exit code 3``.
+        """Checks the last answer: ``200``, ``OK``, ``accepted`` (any success), ``404 POOL_NOT_FOUND``, ``exit code 3``.
 
-        A refusal is checked as a whole: its code, the status that belongs to the code on that protocol, ``retriable``, and on HTTP
+        A refusal is checked as a whole: its code, the status that belongs to the code on that protocol,
+        ``retriable``, and on HTTP
         the form of the problem document. ``within`` limits the time that the caller waited.
 
         Example:
@@ -49,7 +51,8 @@ class AnswerKeywords(Keywords):
             raise ExpectationFailed(f"The answer should be {text}, but: {outcome.describe()}")
         if within is not None and outcome.elapsed > seconds(within):
             raise ExpectationFailed(
-                f"The answer came after {show_seconds(outcome.elapsed)}, {show_seconds(seconds(within))} are allowed: {outcome.describe()}"
+                f"The answer came after {show_seconds(outcome.elapsed)}, {show_seconds(seconds(within))} are allowed: "
+                f"{outcome.describe()}"
             )
 
     def _refusal(self, outcome: Outcome, code: str, more: list[str]) -> None:
@@ -177,15 +180,13 @@ class AnswerKeywords(Keywords):
     def last_error_should_be(
         self, name: str, code: str, within: timedelta = timedelta(seconds=1)
     ) -> dict[str, Any] | None:
-        """Waits until a pool's last error has a code (``none``: until it has no error), with text, time, hint and right ``retriable``.
+        """Waits until a pool's last error has a code (``none``: no error), with text, time, hint, right ``retriable``.
 
         It is then *the error* that `Error Should Name` looks at.
 
         Example:
         | Last Error Should Be | the pool | ENGINE_EXITED |
         """
-        from PoolManagerLibrary.waiting import wait_until  # keeps the module's head short
-
         pool_id = self.scenario.pool_id(name)
         wanted = says(code)
         error: dict[str, Any] | None = wait_until(
@@ -212,7 +213,8 @@ class AnswerKeywords(Keywords):
     def error_should_name(self, *things: str) -> None:
         """Checks that *the error* (the last one looked at) names all of these, in its text, hint or details.
 
-        A thing is ``the device`` (or ``GPU big``), ``the pool``, a size with any words behind it (``7 GiB required``), a text in
+        A thing is ``the device`` (or ``GPU big``), ``the pool``, a size with any words behind it (``7 GiB
+        required``), a text in
         double quotes, or any other text. A single argument may list several, with commas and ``and``.
 
         Example:
@@ -247,7 +249,7 @@ class AnswerKeywords(Keywords):
         assertion_operator: AssertionOperator | None = None,
         assertion_expected: Any = None,
     ) -> Any:
-        """Returns a field of *the error*: ``message``, ``hint``, ``details.field`` …
+        """Returns a field of *the error*: ``message``, ``hint``, ``details.field`` and others.
 
         Example:
         | Error Field | details.field | == | deadline_ms |
@@ -266,7 +268,7 @@ class AnswerKeywords(Keywords):
 
     @keyword
     def refusals_are_expected(self) -> None:
-        """Says that refusals so far need no look of their own; otherwise a refusal that no step looked at fails the scenario.
+        """Says that refusals so far need no look of their own, for which a scenario otherwise fails.
 
         Example:
         | Refusals Are Expected |

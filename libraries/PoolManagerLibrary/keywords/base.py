@@ -78,7 +78,7 @@ class Keywords:
                 )
             else:
                 lines.append(f"Pool {pool_id}: {outcome.describe()}")
-        except Exception as error:  # an explanation never hides the failure that it explains
+        except Exception as error:  # noqa: BLE001  # an explanation never hides the failure that it explains
             lines.append(f"Pool {pool_id}: its status could not be read: {error}")
         last = self.scenario.outcome
         if last is not None and not last.ok:

@@ -31,7 +31,8 @@ class CliKeywords(Keywords):
     ) -> Outcome:
         """Runs ``pool-managerd COMMAND`` and notes exit code and output without judging them.
 
-        ``{pool}`` and ``{pool:chat}`` become ids, ``{config}`` the config file. Unless ``daemon=False``, ``--address`` of the
+        ``{pool}`` and ``{pool:chat}`` become ids, ``{config}`` the config file. Unless ``daemon=False``,
+        ``--address`` of the
         daemon is added to the commands that call one.
 
         Example:

@@ -12,6 +12,7 @@ from typing import Any
 from assertionengine import AssertionOperator
 from robot.api.deco import keyword
 
+from PoolManagerLibrary.codes import CODES
 from PoolManagerLibrary.daemon_process import Daemon
 from PoolManagerLibrary.enums import StopSignal
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
@@ -35,9 +36,12 @@ class DaemonKeywords(Keywords):
     ) -> str:
         """Gives the scenario a daemon of its own, not yet started, and returns its folder.
 
-        Say this before the scenario's first GPU or pool. ``settings`` are config keys with their table (``server.on_shutdown``,
-        ``log.format``); ``None`` removes one. ``arguments`` go to ``serve``. ``gpus`` puts that many GPUs into its host (beside
-        those of the scenario); ``gpus=-1`` makes no device folder at all. ``token`` is what the keywords use to call it.
+        Say this before the scenario's first GPU or pool. ``settings`` are config keys with their table
+        (``server.on_shutdown``,
+        ``log.format``); ``None`` removes one. ``arguments`` go to ``serve``. ``gpus`` puts that many GPUs
+        into its host (beside
+        those of the scenario); ``gpus=-1`` makes no device folder at all. ``token`` is what the keywords use
+        to call it.
         It starts with the first step that needs it, or by `Start Daemon`. It ends with the scenario.
 
         Example:
@@ -71,7 +75,7 @@ class DaemonKeywords(Keywords):
 
     @keyword
     def try_to_start_daemon(self, timeout: timedelta = timedelta(seconds=15)) -> Outcome:
-        """Starts the scenario's own daemon, expecting it to exit by itself, and notes exit code and output as the answer.
+        """Starts the scenario's own daemon, which is to exit by itself; exit code and output are the answer.
 
         Example:
         | Prepare Daemon | server.http=127.0.0.1:99999 |
@@ -197,7 +201,7 @@ class DaemonKeywords(Keywords):
 
     @keyword
     def use_daemon(self, number: int) -> None:
-        """Makes the n-th daemon of the scenario (from 1, in the order of their preparation) the one that steps are about.
+        """Makes the n-th daemon that the scenario prepared (from 1) the one that steps are about.
 
         Example:
         | Use Daemon | 1 |
@@ -232,14 +236,17 @@ class DaemonKeywords(Keywords):
         assertion_operator: AssertionOperator | None = None,
         assertion_expected: Any = None,
     ) -> Any:
-        """Returns a fact about the daemon: ``pid``, ``http``, ``grpc``, ``url``, ``state_dir``, ``config``, ``folder``, ``models``,
-        ``simulated_dir``, ``log`` or ``running``.
+        """Returns a fact about the daemon.
+
+        Facts: ``pid``, ``http``, ``grpc``, ``url``, ``state_dir``, ``config``, ``folder``, ``models``,
+        ``simulated_dir``,
+        ``log``, ``running``.
 
         Example:
         | ${folder} = | Get Daemon | state_dir |
-        """  # the words are one list
+        """
         daemon = self.world.selected if field in _STILL else self.daemon
-        facts = {
+        facts: dict[str, Any] = {
             "pid": lambda: daemon.pid,
             "http": lambda: daemon.http_address,
             "grpc": lambda: daemon.grpc_address,
@@ -270,12 +277,13 @@ class DaemonKeywords(Keywords):
 
     @keyword
     def set_config_text(self, text: str) -> None:
-        """Replaces the whole config file of the scenario's own daemon. ``{http}``, ``{grpc}``, ``{state}``, ``{devices}`` and ``{gpu}``
-        (UUID of the scenario's GPU) are filled in.
+        """Replaces the whole config file of the scenario's own daemon.
+
+        ``{http}``, ``{grpc}``, ``{state}``, ``{devices}`` and ``{gpu}`` (UUID of the scenario's GPU) are filled in.
 
         Example:
-        | Set Config Text | [[pool]]\\nid = "chat"\\nengine = "simulated" |
-        """  # the words are one list
+        | Set Config Text | ${text} |
+        """
         daemon = self._own()
         fill = {
             "{http}": "127.0.0.1:0",
@@ -311,7 +319,7 @@ class DaemonKeywords(Keywords):
 
     @keyword
     def config_change_should_be(self, name: str, kind: str, keys: str | None = None) -> None:
-        """Checks that the last config reload reported a pool as ``added``, ``changed``, ``removed`` or ``unchanged``, and as nothing else.
+        """Checks what the last config reload reported a pool as: ``added changed removed unchanged``, one of them.
 
         ``keys`` are the keys that it must name as changed, no more and no fewer.
 
@@ -354,7 +362,7 @@ class DaemonKeywords(Keywords):
 
         Example:
         | ${text} = | Get Config Text |
-        | Write Config Text | \\# a comment\\n${text} |
+        | Write Config Text | ${text}${more} |
         """
         self.world.selected.raw_config = text
         self.world.materialise()
@@ -438,10 +446,10 @@ def _matches(seen: Any, wanted: str) -> bool:
 
 
 def _exit_outcome(code: int, text: str, elapsed: float) -> Outcome:
-    from PoolManagerLibrary.codes import CODES  # only for a daemon that would not start
-
     found = next((name for name in re.findall(r"[A-Z][A-Z_]{4,}", text) if name in CODES), None)
-    problem = {"code": found, "message": text.strip(), "hint": None, "details": {}} if code else None
+    problem: dict[str, Any] | None = (
+        {"code": found, "message": text.strip(), "hint": None, "details": {}} if code else None
+    )
     return Outcome(Protocol.CLI, "pool-managerd serve", code == 0, code, None, text, {}, problem, time.time(), elapsed)
 
 

@@ -26,7 +26,8 @@ class DeviceKeywords(Keywords):
     def define_gpu(self, name: str | None = None, memory: str = "8 GiB", free: str | None = None, **more: Any) -> str:
         """Puts a simulated GPU into the host and makes it *the GPU*. Returns its UUID.
 
-        ``free`` less than ``memory``: the rest is held by nobody in the process list. ``more`` are fields of its document.
+        ``free`` less than ``memory``: the rest is held by nobody in the process list. ``more`` are fields of
+        its document.
 
         Example:
         | Define GPU | big | 24 GiB | free=20 GiB |

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from assertionengine import AssertionOperator
@@ -28,7 +29,8 @@ class EventKeywords(Keywords):
     def get_events(self, name: str | None = None, since_act: bool = False, **fields: str) -> list[dict[str, Any]]:
         """Returns the events of a pool (or of the whole daemon) as documents, oldest first, complete up to now.
 
-        ``fields`` filter: ``kind=phase``, ``to=ready``, ``code=~CUDA`` (regular expression), ``details.action=granted``.
+        ``fields`` filter: ``kind=phase``, ``to=ready``, ``code=~CUDA`` (regular expression),
+        ``details.action=granted``.
 
         Example:
         | ${events} = | Get Events | chat | kind=lease | details.action=expired |
@@ -79,7 +81,7 @@ class EventKeywords(Keywords):
 
     @keyword
     def phases_should_be(self, name: str, *phases: str, replica: str | None = None, since_act: bool = False) -> None:
-        """Checks the exact sequence of phases that a pool's replica went through since its definition, none missing between.
+        """Checks the exact sequence of phases of a pool's replica since its definition, none missing between.
 
         Example:
         | Phases Should Be | chat | preflight | starting | loading | ready |
@@ -146,14 +148,14 @@ class EventKeywords(Keywords):
 
     @keyword
     def event_stream_should_be_whole(self) -> None:
-        """Checks that revisions rise by one (a restart of the daemon may skip some), and that each phase follows from the last.
+        """Checks that revisions rise by one (a restart may skip some), and that each phase follows from the last.
 
         Example:
         | Event Stream Should Be Whole |
         """
         self.world.sync_events()
         events = self.world.selected.events.events()
-        for before, after in zip(events, events[1:], strict=False):
+        for before, after in pairwise(events):
             if after.revision <= before.revision:
                 raise ExpectationFailed(
                     f"Revisions should rise: {before.describe()} is followed by {after.describe()}."
@@ -198,7 +200,8 @@ class EventKeywords(Keywords):
         logger.info(f"{found.describe()}: {show_seconds(max(took, 0))} after {self.scenario.act_name}")
         if after_act and took > limit:
             raise WaitTimeout(
-                f"The event came {show_seconds(took)} after {self.scenario.act_name}; {show_seconds(limit)} are allowed: {found.describe()}"
+                f"The event came {show_seconds(took)} after {self.scenario.act_name}; "
+                f"{show_seconds(limit)} are allowed: {found.describe()}"
             )
         return found.document
 
@@ -210,12 +213,10 @@ class EventKeywords(Keywords):
         | Drain Pool | chat | deadline=500 ms |
         | Drain Should End | forced | chat | within=2 s |
         """
-        self.wait_for_event(name, within, True, kind="drain", to="~^(drained|forced)$")  # noqa: FBT003  # beside fields
+        self.wait_for_event(name, within, True, kind="drain", to="~^(drained|forced)$")
         event: SeenEvent = self.scenario.memory["event"]
         if event.to != outcome:
-            raise ExpectationFailed(
-                f"The drain should end as {outcome}, it ended as {event.to}: {event.describe()}"
-            )
+            raise ExpectationFailed(f"The drain should end as {outcome}, it ended as {event.to}: {event.describe()}")
 
     @keyword
     def no_event_should_come(self, name: str | None = None, during: timedelta = timedelta(0), **fields: str) -> None:
@@ -309,7 +310,7 @@ class EventKeywords(Keywords):
     def get_watched_events(
         self, name: str = "watcher", at_least: int = 0, within: timedelta = timedelta(seconds=2)
     ) -> list[dict[str, Any]]:
-        """Returns what a watcher has received so far, after waiting for at least some, and for all that is published by now.
+        """Returns what a watcher has received, after waiting for all that is published by now.
 
         Example:
         | ${events} = | Get Watched Events | at_least=3 |
@@ -370,7 +371,7 @@ class _Watcher:
                 with self._condition:
                     self.events.append(event)
                     self._condition.notify_all()
-        except Exception:  # the end of a stream, whatever the protocol calls it
+        except Exception:  # noqa: BLE001  # the end of a stream, whatever the protocol calls it
             return
 
     def list(self) -> list[SeenEvent]:

@@ -13,7 +13,7 @@ from typing import Any
 from assertionengine import AssertionOperator
 from robot.api.deco import keyword
 
-from PoolManagerLibrary.behaviours import parse_behaviour
+from PoolManagerLibrary.behaviours import BEHAVIOURS, parse_behaviour
 from PoolManagerLibrary.enums import StopSignal
 from PoolManagerLibrary.errors import ExpectationFailed
 from PoolManagerLibrary.keywords.base import Keywords, check
@@ -32,9 +32,12 @@ class FaultKeywords(Keywords):
     ) -> None:
         """Makes an engine do something now, in words (see `Engine Behaviours`), without any change of its spec.
 
-        A lasting behaviour (hangs, ignores SIGTERM …) holds until `Engine Behaves Well`, also over restarts; an act (dies,
-        exits, logs) is done once. ``starts=N`` makes it hold for the next N starts only, acts too. With ``model`` it holds
-        only for an engine that serves a model of that file name. If the engine does not run yet, it holds from its start.
+        A lasting behaviour (hangs, ignores SIGTERM …) holds until `Engine Behaves Well`, also over restarts;
+        an act (dies,
+        exits, logs) is done once. ``starts=N`` makes it hold for the next N starts only, acts too. With
+        ``model`` it holds
+        only for an engine that serves a model of that file name. If the engine does not run yet, it holds
+        from its start.
 
         Example:
         | Engine Does | hangs |
@@ -69,13 +72,12 @@ class FaultKeywords(Keywords):
     def engine_behaviours(self) -> list[str]:
         """Returns an example of each behaviour that `Define Pool` and `Engine Does` understand.
 
-        They can be joined by ``and``, and be followed by ``while loading``, ``once ready``, ``after 2 s`` or ``2 s after it is ready``.
+        They can be joined by ``and``, and be followed by ``while loading``, ``once ready``, ``after 2 s`` or
+        ``2 s after it is ready``.
 
         Example:
         | ${all} = | Engine Behaviours |
         """
-        from PoolManagerLibrary.behaviours import BEHAVIOURS  # for this list only
-
         return [example for _, _, example in BEHAVIOURS]
 
     @keyword
@@ -102,7 +104,7 @@ class FaultKeywords(Keywords):
 
     @keyword
     def get_first_good_answer(self, engine: str = "the engine", path: str = "/health") -> float:
-        """Returns when the engine first answered 200 on its readiness path, in seconds since the epoch, from its own log.
+        """Returns when the engine first answered 200 on its readiness path, in seconds since the epoch.
 
         Example:
         | ${at} = | Get First Good Answer |
@@ -202,7 +204,8 @@ class FaultKeywords(Keywords):
 
 
 LASTING = {
-    "load_ms", "never_ready", "version", "http_version", "vram_bytes", "sticky_ms", "wrong_device", "wrong_device_bytes",
+    "load_ms", "never_ready", "version", "http_version", "vram_bytes", "sticky_ms", "wrong_device",
+    "wrong_device_bytes",
     "cpu_offload", "tokens_per_s", "busy_slots", "slots_reported", "echo_prompts", "health_status", "hang", "answer_ms",
     "ignore_sigterm", "term_ms", "term_exit_code", "listen_ms",
 }  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import stat
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -233,14 +235,12 @@ class FileKeywords(Keywords):
 
     @keyword
     def create_program(self, name: str, text: str = "", mode: str = "755") -> str:
-        """Writes a program into the daemon's folder and returns its path. Without text: a script that runs the stand-in engine.
+        """Writes a program into the daemon's folder and returns its path. Default: one that runs the stand-in.
 
         Example:
         | ${binary} = | Create Program | my-engine |
         | ${broken} = | Create Program | broken | text=not a program |
         """
-        import sys  # only here
-
         self.world.need_local("files of the daemon")
         daemon = self.world.selected
         path = daemon.root / f"{name}-{self.world.next_id()}" if daemon is self.world.shared else daemon.root / name
@@ -268,7 +268,7 @@ class FileKeywords(Keywords):
 
     @keyword
     def make_handoff_folder_unusable(self) -> None:
-        """Turns the ``engines`` folder of the scenario's own daemon into a plain file, until `Make Handoff Folder Usable`.
+        """Turns the ``engines`` folder into a plain file, until `Make Handoff Folder Usable`. Own daemon only.
 
         Example:
         | Make Handoff Folder Unusable |
@@ -312,8 +312,6 @@ STATE_FILES = {
 
 
 def _stand_in() -> str:
-    import importlib.util  # only for programs of a scenario
-
     spec = importlib.util.find_spec("pool_managerd.engines.simulated")
     if spec is None or spec.origin is None:
         raise UsageError("The stand-in engine is not installed.")

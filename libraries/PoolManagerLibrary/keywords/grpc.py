@@ -53,7 +53,7 @@ class GrpcKeywords(Keywords):
         assertion_expected: Any = None,
         within: timedelta = timedelta(0),
     ) -> str:
-        """Returns what ``grpc.health.v1`` Check says about the daemon (empty name) or a pool: ``SERVING``, ``NOT_SERVING``, ``NOT_FOUND``.
+        """Returns what ``grpc.health.v1`` Check says about the daemon (no name) or a pool, such as ``SERVING``.
 
         Example:
         | Get Grpc Health | chat | == | SERVING |
@@ -79,7 +79,7 @@ class GrpcKeywords(Keywords):
 
     @keyword
     def start_watching_grpc_health(self, name: str) -> None:
-        """Starts ``grpc.health.v1`` Watch for a pool in the background; `Watched Grpc Health Should Be` looks at what was pushed.
+        """Starts ``grpc.health.v1`` Watch for a pool, for `Watched Grpc Health Should Be`.
 
         Example:
         | Start Watching Grpc Health | the pool |
@@ -91,9 +91,8 @@ class GrpcKeywords(Keywords):
 
         def run() -> None:
             try:
-                for status in statuses:
-                    pushed.append((time.time(), status))
-            except Exception:  # the end of the call, however gRPC calls it
+                pushed.extend((time.time(), status) for status in statuses)
+            except Exception:  # noqa: BLE001  # the end of the call, however gRPC calls it
                 return
 
         threading.Thread(target=run, name="health-watch", daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -31,7 +32,8 @@ class HttpKeywords(Keywords):
     ) -> Outcome:
         """Sends any request to the daemon and notes the answer without judging it.
 
-        ``{pool}`` in the path, and ``{pool:chat}``, become a pool's id. A text as body is sent as it is; a dictionary or list as JSON.
+        ``{pool}`` in the path, and ``{pool:chat}``, become a pool's id. A text as body is sent as it is; a
+        dictionary or list as JSON.
 
         Example:
         | Http Request | POST | /v2/pools/{pool}/drain | {"deadline_ms": -1} |
@@ -39,11 +41,9 @@ class HttpKeywords(Keywords):
         """
         self.scenario.act(f"{method} {path}")
         sent = dict(headers or {})
-        data: str | bytes | None
-        if body is None or isinstance(body, (str, bytes)):
-            data = body if body != "" else None
-        else:
-            data = json.dumps(body)
+        data = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
+        if data == "":
+            data = None
         if data is not None:
             sent.setdefault("Content-Type", content_type or "application/json")
         outcome = self.daemon.http.request(method, self.fill(path), data=data, headers=sent, timeout=seconds(timeout))
@@ -52,8 +52,6 @@ class HttpKeywords(Keywords):
 
     def fill(self, text: str) -> str:
         """Put pool ids into ``{pool}`` and ``{pool:name}``."""
-        import re  # only here
-
         return re.sub(r"\{pool(?::([\w-]+))?\}", lambda match: self.scenario.pool_id(match[1] or "the pool"), text)
 
     @keyword
@@ -82,10 +80,10 @@ class HttpKeywords(Keywords):
 
     @keyword
     def send_raw_http(self, text: str, address: str | None = None) -> Outcome:
-        """Sends bytes as they are to the HTTP port (or ``address``) and notes what comes back. ``\\r\\n`` ends the lines.
+        """Sends bytes as they are to the HTTP port (or ``address``) and notes what comes back.
 
         Example:
-        | Send Raw Http | GET /health HTTP/1.0\\r\\n\\r\\n |
+        | Send Raw Http | GET /health HTTP/1.0${CRLF}${CRLF} |
         | Answer Should Be | 200 |
         """
         daemon = self.daemon
@@ -113,7 +111,7 @@ class HttpKeywords(Keywords):
         | ${answer} = | GET On Session | daemon | /health |
         """
         url = f"http://{self.daemon.http_address}" if not self.daemon.remote else str(self.world.url)
-        requests_library = BuiltIn().get_library_instance("RequestsLibrary")
+        requests_library: Any = BuiltIn().get_library_instance("RequestsLibrary")
         session = requests_library.create_session(alias, url)
         session.trust_env = False
         if self.daemon.token:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import time
 from collections import Counter
 from datetime import timedelta
@@ -98,7 +100,7 @@ class LeaseKeywords(Keywords):
 
     @keyword
     def answers_should_be(self, *counts: str) -> None:
-        """Checks how many of the callers of `Acquire Leases At Once` got which answer: ``4 granted``, ``46 NO_FREE_SLOT``.
+        """Checks what the callers of `Acquire Leases At Once` got: ``4 granted``, ``46 NO_FREE_SLOT``.
 
         Example:
         | Answers Should Be | 50 POOL_DRAINING |
@@ -133,7 +135,7 @@ class LeaseKeywords(Keywords):
 
     @keyword
     def release_lease(self, lease: str = "the lease", protocol: str = "HTTP", name: str | None = None) -> Outcome:
-        """Releases a lease: *the lease* (the newest that is still held, else the newest), one of `Take Leases`, or any id.
+        """Releases a lease: *the lease* (the newest that is still held, else the newest), or any id.
 
         Example:
         | Release Lease |
@@ -209,7 +211,7 @@ class LeaseKeywords(Keywords):
         assertion_expected: Any = None,
         lease: str = "the lease",
     ) -> Any:
-        """Returns a field of a lease as it was granted: ``lease_id``, ``url``, ``replica_id``, ``expires_at`` …
+        """Returns a field of a lease as it was granted: ``lease_id``, ``url``, ``replica_id``, ``expires_at`` and others.
 
         Example:
         | ${url} = | Get Lease | url |
@@ -238,7 +240,8 @@ class LeaseKeywords(Keywords):
     ) -> None:
         """Starts a streaming completion in the background and waits for its first token.
 
-        It goes to ``url``, else to the url of *the lease* (a new one, if none is held), or with ``lease=False`` straight to
+        It goes to ``url``, else to the url of *the lease* (a new one, if none is held), or with
+        ``lease=False`` straight to
         the engine's url in the handoff file.
 
         Example:
@@ -260,8 +263,6 @@ class LeaseKeywords(Keywords):
         return str(held[-1].url)
 
     def _handoff_url(self, name: str) -> str:
-        import json  # only here
-
         pool = self.scenario.pool(name)
         path = self.daemon.state_dir / "engines" / f"{pool.pool_id}-r0.json"
         return str(json.loads(path.read_text(encoding="utf-8"))["url"])
@@ -270,7 +271,7 @@ class LeaseKeywords(Keywords):
     def completion_should_end_whole(
         self, within: timedelta = timedelta(seconds=10), tokens: int | None = None
     ) -> Completion:
-        """Waits for the end of the newest completion and checks that it got its end mark and all tokens that it asked for.
+        """Waits for the end of the newest completion, which must get its end mark and all its tokens.
 
         Example:
         | Completion Should End Whole | within=3 s |
@@ -278,7 +279,8 @@ class LeaseKeywords(Keywords):
         completion = self._completion()
         if not completion.done.wait(seconds(within)):
             raise ExpectationFailed(
-                f"The completion should end within {show_seconds(seconds(within))}, it has {len(completion.tokens)} tokens so far."
+                f"The completion should end within {show_seconds(seconds(within))}, "
+                f"it has {len(completion.tokens)} tokens so far."
             )
         wanted = completion.tokens_wanted if tokens is None else tokens
         if not completion.whole or len(completion.tokens) != wanted:
@@ -320,7 +322,7 @@ class LeaseKeywords(Keywords):
         assertion_operator: AssertionOperator | None = None,
         assertion_expected: Any = None,
     ) -> Any:
-        """Returns a fact of the newest completion: ``tokens`` (their number), ``text``, ``whole``, ``model``, ``error``, ``times``.
+        """Returns a fact of the newest completion: ``tokens`` (how many), ``text whole model error times``.
 
         Example:
         | Get Completion | model | contains | other |
@@ -338,15 +340,13 @@ class LeaseKeywords(Keywords):
 
     @keyword
     def mix_leases(self, operations: int = 100, name: str = "the pool", seed: int | None = None) -> int:
-        """Does random operations on a pool's leases (acquire, release, release again, renew), and returns how many are active.
+        """Does random operations on a pool's leases, and returns how many are active then.
 
         Example:
         | ${active} = | Mix Leases | 100 |
         | Get Pool Field | the pool | active_leases | == | ${active} |
         """
-        import random  # only here
-
-        rng = random.Random(seed if seed is not None else time.time_ns())  # no secret
+        rng = random.Random(seed if seed is not None else time.time_ns())  # noqa: S311  # no secret
         pool_id = self.scenario.pool_id(name)
         daemon = self.daemon
         for _ in range(operations):

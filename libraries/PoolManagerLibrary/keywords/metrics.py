@@ -47,9 +47,10 @@ class MetricKeywords(Keywords):
         within: timedelta = timedelta(0),
         **labels: str,
     ) -> float | None:
-        """Returns the value of a metric, summed over all series that have these labels; None if there is no such series.
+        """Returns a metric's value, summed over all series that have these labels; None if there is none.
 
-        The prefix may be left out; ``pool=chat`` and ``gpu=big`` stand for the ids. With ``within`` it is asked until it holds.
+        The prefix may be left out; ``pool=chat`` and ``gpu=big`` stand for the ids. With ``within`` it is
+        asked until it holds.
 
         Example:
         | Get Metric | pool_ready | == | 1 | pool=chat |

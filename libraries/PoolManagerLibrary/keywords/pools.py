@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -16,14 +17,14 @@ from PoolManagerLibrary.enums import Phase
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError, WaitTimeout
 from PoolManagerLibrary.event_log import SeenEvent
 from PoolManagerLibrary.keywords.base import Keywords, check, dig, says
-from PoolManagerLibrary.operations import protocol_of
+from PoolManagerLibrary.operations import call, protocol_of
 from PoolManagerLibrary.outcome import Outcome
 from PoolManagerLibrary.scenario import Pool
-from PoolManagerLibrary.settings import parse_rows
+from PoolManagerLibrary.settings import merge, nest, parse_rows
 from PoolManagerLibrary.units import parse_size, seconds, show_seconds
 from PoolManagerLibrary.waiting import wait_until
 
-#: How much longer than the scenario's own limit a wait looks, so that a late event is reported as late and not as missing.
+#: How much longer than the scenario's own limit a wait looks: a late event is reported as late, not as missing.
 PATIENCE = 1.0
 LOAD_LIMIT = timedelta(seconds=10)
 
@@ -37,8 +38,10 @@ class PoolKeywords(Keywords):
     def define_pool(self, name: str = "pool", behaviour: str = "", **settings: Any) -> str:
         """Defines a pool of this scenario and makes it *the pool*. Returns its id in the daemon, which is unique.
 
-        ``settings`` are keys of ``[[pool]]``; keys of its tables have a dot. Besides, ``gpu=NAME`` (or ``gpu=a+b``) names GPUs
-        of the scenario, ``gpus=N`` asks for N new ones per replica, ``devices=none`` leaves the mask out. Without any of
+        ``settings`` are keys of ``[[pool]]``; keys of its tables have a dot. Besides, ``gpu=NAME`` (or
+        ``gpu=a+b``) names GPUs
+        of the scenario, ``gpus=N`` asks for N new ones per replica, ``devices=none`` leaves the mask out.
+        Without any of
         these the pool gets the scenario's next GPU that no pool has yet, or a new one of 8 GiB. Pools are not preloaded
         unless ``preload=True``. ``behaviour`` says in words what the stand-in engine does, see `Engine Behaviours`.
 
@@ -65,13 +68,12 @@ class PoolKeywords(Keywords):
 
     @keyword
     def define_pools(self, *rows: str) -> list[str]:
-        """Defines a pool per row of a table. The first row names the columns: ``name`` and any settings of `Define Pool`.
+        """Defines a pool per row of a table, whose first row names the columns: ``name`` and any settings.
 
         An empty cell or ``-`` leaves a setting out.
 
-        Example:
-        | Define Pools | name | slots | behaviour | | |
-        | Define Pools | name ｜ slots ｜ behaviour | chat ｜ 2 ｜ - | code ｜ 4 ｜ needs 2 s to load |
+        Example (the bars within a cell are written as bars in a suite):
+        | Define Pools | name/slots/behaviour | chat/2/- | code/4/needs 2 s to load |
         """
         ids = []
         for row in parse_rows(rows):
@@ -98,8 +100,6 @@ class PoolKeywords(Keywords):
         | Change Pool | the pool | slots=2 | liveness.interval_ms=200 ms |
         | Reload Config |
         """
-        from PoolManagerLibrary.settings import merge, nest  # keeps the module's head short
-
         pool = self.scenario.pool(name)
         changed = {
             (f"simulated.{key}" if key in SIMULATED_SHORTHANDS else key): (None if value in {None, "None"} else value)
@@ -211,7 +211,7 @@ class PoolKeywords(Keywords):
         wait: timedelta | None = None,
         protocol: str = "HTTP",
     ) -> Outcome:
-        """Reloads a pool to another model and notes the answer without judging it. Make the file by `Create Model File`.
+        """Reloads a pool to another model (see `Create Model File`) and notes the answer without judging it.
 
         Example:
         | Create Model File | other.gguf |
@@ -249,10 +249,6 @@ class PoolKeywords(Keywords):
             return [self.scenario.pool_id(re.sub(r"^(the )?(unknown )?pool (?=\S)", "", name))]
 
     def _side_by_side(self, operation: str, ids: list[str], *, protocol: str, **more: Any) -> Outcome:
-        from concurrent.futures import ThreadPoolExecutor  # for several pools only
-
-        from PoolManagerLibrary.operations import call  # see above
-
         daemon, way = self.daemon, protocol_of(protocol)
         with ThreadPoolExecutor(max_workers=min(32, len(ids))) as executor:
             outcomes = list(
@@ -340,7 +336,7 @@ class PoolKeywords(Keywords):
         assertion_operator: AssertionOperator | None = None,
         assertion_expected: Any = None,
     ) -> Any:
-        """Returns a field of a pool's last error (``code``, ``message``, ``hint``, ``details.exit_code`` …), None if it has none.
+        """Returns a field of a pool's last error (``code``, ``message``, ``details.exit_code`` …), None if it has none.
 
         Example:
         | Get Last Error | chat | code | == | ENGINE_EXITED |
@@ -361,7 +357,7 @@ class PoolKeywords(Keywords):
 
     @keyword
     def pool_should_show(self, name: str, *fields: str, within: timedelta = timedelta(0)) -> None:
-        """Checks fields of a pool's status, each as ``field value``; with ``within`` the status is asked until they are so.
+        """Checks fields of a pool's status, each as ``field value``, at once or ``within`` a time.
 
         ``null``, ``true``, numbers and words mean what they look like. For several pools each must show them.
 
@@ -442,10 +438,12 @@ class PoolKeywords(Keywords):
 
     @keyword
     def pool_should_become(self, name: str, state: str, within: timedelta = LOAD_LIMIT) -> SeenEvent | None:
-        """Waits for the *event* that makes a pool ``ready``, ``unready`` or ``in phase X``, after the last act of the scenario.
+        """Waits for the *event* that makes a pool ``ready``, ``unready`` or ``in phase X`` after the last act.
 
-        The time is checked against the event's own: it must lie within ``within`` of the act. A state that a pool has had all
-        along does not count; say `Wait Until Pool Is Ready` for that. Each call goes on after the event of the last one, so
+        The time is checked against the event's own: it must lie within ``within`` of the act. A state that a
+        pool has had all
+        along does not count; say `Wait Until Pool Is Ready` for that. Each call goes on after the event of
+        the last one, so
         that ``unready`` then ``ready`` is a sequence.
 
         Example:
@@ -487,7 +485,7 @@ class PoolKeywords(Keywords):
             pause=lambda remaining: daemon.events.pause(known, remaining),
         )
         event = waited.value
-        assert event is not None  # the wait accepted it
+        assert event is not None  # noqa: S101  # the wait accepted it
         cursor.after_revision = event.revision
         took = event.at - self.scenario.act_at
         self.scenario.memory["event"] = event
@@ -501,7 +499,7 @@ class PoolKeywords(Keywords):
 
     @keyword
     def pool_should_stay(self, name: str, state: str, duration: timedelta = timedelta(milliseconds=500)) -> None:
-        """Checks that a pool is ``ready``, ``unready`` or ``in phase X`` now, and that no event changes that for a while.
+        """Checks that a pool is ``ready``, ``unready`` or ``in phase X``, and stays so for a while.
 
         Example:
         | Pool Should Stay | the pool | ready | 500 ms |
@@ -513,7 +511,8 @@ class PoolKeywords(Keywords):
             status = self.status(pool.pool_id)
             if not accept_status(status):
                 raise ExpectationFailed(
-                    f"Pool {pool.pool_id} should be {state}, it shows phase {status['phase']}, ready {status['ready']}.\n"
+                    f"Pool {pool.pool_id} should be {state}, it shows phase {status['phase']}, "
+                    f"ready {status['ready']}.\n"
                     f"{self.explain(pool)}"
                 )
         time.sleep(seconds(duration))
@@ -540,7 +539,8 @@ class PoolKeywords(Keywords):
         event = self._become(pool, "failed with a code", seconds(within))
         if event.code != code:
             raise ExpectationFailed(
-                f"Pool {pool.pool_id} should fail with {code}, it failed with {event.code}: {event.reason}\n{self.explain(pool)}"
+                f"Pool {pool.pool_id} should fail with {code}, it failed with {event.code}: {event.reason}\n"
+                f"{self.explain(pool)}"
             )
         for refusal in self.scenario.refusals:
             if refusal.code == code:
@@ -596,7 +596,7 @@ def _event_for(state: str) -> Any:
     if text in {"unready", "not ready"}:
         return lambda event: event.kind == "pool_unready"
     if text == "failed with a code":
-        return lambda event: event.code is not None and event.kind not in {"lease"}
+        return lambda event: event.code is not None and event.kind != "lease"
     phase = _phase_in(text)
     if phase is None:
         raise UsageError(

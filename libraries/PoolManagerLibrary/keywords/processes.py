@@ -50,7 +50,7 @@ class ProcessKeywords(Keywords):
 
     @keyword
     def get_engine_pids(self, name: str = "the pool") -> list[int]:
-        """Returns the pids of all processes that belong to a pool, engines and their descendants, from the process table.
+        """Returns the pids of all of a pool's processes, engines and descendants, from the process table.
 
         Example:
         | ${pids} = | Get Engine Pids | chat |
@@ -220,12 +220,14 @@ class ProcessKeywords(Keywords):
         assertion_operator: AssertionOperator | None = None,
         assertion_expected: Any = None,
     ) -> Any:
-        """Returns a fact about a process: ``exe``, ``cmdline`` (list), ``cwd``, ``environ`` (dict), ``session``, ``group``, ``parent``,
-        ``status``, ``start_ticks``, ``open_files`` (list of what its descriptors lead to), ``rss``, ``user``, ``children``.
+        """Returns a fact about a process.
+
+        Facts: ``exe``, ``cmdline`` (list), ``cwd``, ``environ`` (dict), ``session``, ``group``, ``parent``, ``status``,
+        ``start_ticks``, ``open_files`` (what its descriptors lead to), ``rss``, ``user``, ``children``.
 
         Example:
         | ${arguments} = | Get Process | ${pid} | cmdline |
-        """  # the words are one list
+        """
         process = psutil.Process(pid)
         facts: dict[str, Any] = {
             "exe": lambda: str(Path(f"/proc/{pid}/exe").readlink()),
@@ -239,7 +241,7 @@ class ProcessKeywords(Keywords):
             "start_ticks": lambda: int(
                 Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
             ),
-            "open_files": lambda: [os.readlink(entry) for entry in _descriptors(pid)],
+            "open_files": lambda: [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()],
             "rss": lambda: process.memory_info().rss,
             "user": process.username,
             "children": lambda: [child.pid for child in process.children(recursive=True)],
@@ -295,7 +297,7 @@ class ProcessKeywords(Keywords):
 
     @keyword
     def serve_200_on_port(self, port: int = 0) -> int:
-        """Lets another program answer 200 to every HTTP request on a port (0: a free one) until `Free Port`. Returns the port.
+        """Lets another program answer 200 to everything on a port (0: a free one) until `Free Port`; returns the port.
 
         Example:
         | ${port} = | Serve 200 On Port |
@@ -304,7 +306,8 @@ class ProcessKeywords(Keywords):
             "import http.server,sys,threading\n"
             "class H(http.server.BaseHTTPRequestHandler):\n"
             "    def do_GET(self):\n"
-            "        self.send_response(200); self.send_header('Content-Length','2'); self.end_headers(); self.wfile.write(b'{}')\n"
+            "        self.send_response(200); self.send_header('Content-Length','2'); self.end_headers()\n"
+            "        self.wfile.write(b'{}')\n"
             "    def log_message(self,*a): pass\n"
             "s=http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), H)\n"
             "print(s.server_address[1], flush=True)\n"
@@ -320,7 +323,7 @@ class ProcessKeywords(Keywords):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        assert process.stdout is not None  # asked for above
+        assert process.stdout is not None  # noqa: S101  # asked for above
         line = process.stdout.readline()
         if not line:
             raise UsageError(f"Port {port} cannot be occupied.")
@@ -390,10 +393,6 @@ class ProcessKeywords(Keywords):
         took = time.time() - self.scenario.act_at
         if took > seconds(within) + 0.1:
             raise ExpectationFailed(f"Process {pid} was gone only after {show_seconds(took)}.")
-
-
-def _descriptors(pid: int) -> list[str]:
-    return [f"/proc/{pid}/fd/{entry}" for entry in os.listdir(f"/proc/{pid}/fd")]
 
 
 def _words(path: str) -> list[str]:

@@ -10,6 +10,7 @@ from robot.api.deco import keyword
 from robot.libraries.BuiltIn import BuiltIn
 
 from PoolManagerLibrary.errors import ExpectationFailed
+from PoolManagerLibrary.expressions import over_status
 from PoolManagerLibrary.keywords.base import Keywords, dig
 from PoolManagerLibrary.report import report_failure
 from PoolManagerLibrary.units import seconds
@@ -34,7 +35,7 @@ class ScenarioKeywords(Keywords):
         try:
             if failed:
                 report_failure(self.world)
-        except Exception as error:  # a report that fails must not hide the failure itself
+        except Exception as error:  # noqa: BLE001  # a report that fails must not hide the failure itself
             logger.warn(f"The failure's report could not be made: {error!r}")
         unseen = [refusal for refusal in scenario.refusals if not refusal.examined]
         internal = [refusal for refusal in scenario.refusals if refusal.code == "INTERNAL" and not refusal.examined]
@@ -99,12 +100,9 @@ class ScenarioKeywords(Keywords):
         | Wait Until Expression | status['restart_count'] >= 2 | within=3 s |
         """
         pool = self.scenario.pool()
-        code = compile(expression, "expression", "eval")
         wait_until(
             lambda: self.status(pool.pool_id),
-            lambda status: bool(
-                eval(code, {"status": status, "__builtins__": {"all": all, "any": any, "len": len, "sum": sum}})  # the suite's own
-            ),
+            over_status(expression),
             timeout=seconds(within),
             expected=f"'{expression}' to be true",
             show=str,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from robot.api import logger
 from robot.api.deco import keyword
 
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
+from PoolManagerLibrary.expressions import over_status
 from PoolManagerLibrary.keywords.base import Keywords
 from PoolManagerLibrary.keywords.faults import FaultKeywords
 from PoolManagerLibrary.sampling import SURFACES, Sample, Sampler, invariant_breaks
@@ -19,13 +18,16 @@ class SurfaceKeywords(Keywords):
 
     @keyword
     def start_sampling_surfaces(self, name: str = "the pool", *surfaces: str) -> None:
-        """Looks at a pool on every surface, again and again, in the background: HTTP status and list, gRPC status and health, /ready,
-        metrics, handoff file and CLI. Name some of them to look at these only.
+        """Looks at a pool on every surface, again and again, in the background.
+
+        Surfaces: HTTP status, HTTP list, gRPC status, gRPC health, ready, metrics, handoff file, CLI. Name
+        some of them to
+        look at these only.
 
         Example:
         | Start Sampling Surfaces | the pool |
         | Start Sampling Surfaces | the pool | HTTP status | gRPC status |
-        """  # one list
+        """
         unknown = set(surfaces) - set(SURFACES)
         if unknown:
             raise UsageError(f"No such surface: {', '.join(unknown)}; there are {', '.join(SURFACES)}.")
@@ -62,7 +64,7 @@ class SurfaceKeywords(Keywords):
 
     @keyword
     def no_surface_should_say_ready_before_engine(self, name: str = "the pool", path: str = "/health") -> None:
-        """Ends the sampling and checks that none of the samples, and no event, says ready before the engine's first good answer.
+        """Ends the sampling and checks that no sample and no event says ready before the engine's first 200.
 
         The engine's own request log says when that was. An engine that never gave one must not be called ready at all.
 
@@ -120,7 +122,7 @@ class SurfaceKeywords(Keywords):
 
     @keyword
     def surfaces_should_agree(self, name: str, state: str, *surfaces: str) -> None:
-        """Looks once at each surface of a pool (all but the slow CLI, unless named), and checks that it says ``ready`` or ``not ready``.
+        """Looks once at each surface of a pool (without the CLI), which must say ``ready`` or ``not ready``.
 
         Example:
         | Surfaces Should Agree | the pool | not ready |
@@ -144,13 +146,6 @@ class SurfaceKeywords(Keywords):
         | Every Sample Should Satisfy | 0 <= status['slots_free'] <= status['slots_total'] |
         """
         samples = self._stop(name)
-        code = compile(expression, "expression", "eval")
-
-        def holds(status: dict[str, Any]) -> bool:
-            return bool(
-                eval(code, {"status": status, "__builtins__": {"all": all, "any": any, "len": len, "sum": sum}})
-            )  # the suite's own expression
-
-        broken = invariant_breaks(samples, holds)
+        broken = invariant_breaks(samples, over_status(expression))
         if broken:
             raise ExpectationFailed(f"'{expression}' should always hold; {broken[0].surface} showed: {broken[0].value}")
