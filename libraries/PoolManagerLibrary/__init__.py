@@ -17,8 +17,11 @@ from PoolManagerLibrary.keywords.files import FileKeywords
 from PoolManagerLibrary.keywords.grpc import GrpcKeywords
 from PoolManagerLibrary.keywords.http import HttpKeywords
 from PoolManagerLibrary.keywords.leases import LeaseKeywords
+from PoolManagerLibrary.keywords.load import LoadKeywords
 from PoolManagerLibrary.keywords.metrics import MetricKeywords
+from PoolManagerLibrary.keywords.models import ModelKeywords
 from PoolManagerLibrary.keywords.pools import PoolKeywords
+from PoolManagerLibrary.keywords.process_ends import ProcessEndKeywords
 from PoolManagerLibrary.keywords.processes import ProcessKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
 from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
@@ -94,8 +97,11 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             GrpcKeywords,
             HttpKeywords,
             LeaseKeywords,
+            LoadKeywords,
             MetricKeywords,
+            ModelKeywords,
             PoolKeywords,
+            ProcessEndKeywords,
             ProcessKeywords,
             ScenarioKeywords,
             SurfaceKeywords,

