@@ -9,22 +9,30 @@ from robotlibcore import DynamicCore
 from pool_managerd import __version__
 from PoolManagerLibrary.keywords.answers import AnswerKeywords
 from PoolManagerLibrary.keywords.cli import CliKeywords
+from PoolManagerLibrary.keywords.config_texts import ConfigTextKeywords
+from PoolManagerLibrary.keywords.contract import ContractKeywords
 from PoolManagerLibrary.keywords.daemon import DaemonKeywords
 from PoolManagerLibrary.keywords.devices import DeviceKeywords
 from PoolManagerLibrary.keywords.events import EventKeywords
 from PoolManagerLibrary.keywords.faults import FaultKeywords
 from PoolManagerLibrary.keywords.files import FileKeywords
 from PoolManagerLibrary.keywords.grpc import GrpcKeywords
+from PoolManagerLibrary.keywords.heartbeats import HeartbeatKeywords
 from PoolManagerLibrary.keywords.http import HttpKeywords
+from PoolManagerLibrary.keywords.lease_mixes import LeaseMixKeywords
 from PoolManagerLibrary.keywords.leases import LeaseKeywords
 from PoolManagerLibrary.keywords.load import LoadKeywords
 from PoolManagerLibrary.keywords.metrics import MetricKeywords
 from PoolManagerLibrary.keywords.models import ModelKeywords
+from PoolManagerLibrary.keywords.openapi import OpenapiKeywords
 from PoolManagerLibrary.keywords.pools import PoolKeywords
 from PoolManagerLibrary.keywords.process_ends import ProcessEndKeywords
 from PoolManagerLibrary.keywords.processes import ProcessKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
+from PoolManagerLibrary.keywords.state_database import StateDatabaseKeywords
+from PoolManagerLibrary.keywords.streams import StreamKeywords
 from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
+from PoolManagerLibrary.keywords.views import ViewKeywords
 from PoolManagerLibrary.listener import ScenarioListener
 from PoolManagerLibrary.world import World
 
@@ -89,21 +97,29 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         topics = (
             AnswerKeywords,
             CliKeywords,
+            ConfigTextKeywords,
+            ContractKeywords,
             DaemonKeywords,
             DeviceKeywords,
             EventKeywords,
             FaultKeywords,
             FileKeywords,
             GrpcKeywords,
+            HeartbeatKeywords,
             HttpKeywords,
             LeaseKeywords,
+            LeaseMixKeywords,
             LoadKeywords,
             MetricKeywords,
             ModelKeywords,
+            OpenapiKeywords,
             PoolKeywords,
             ProcessEndKeywords,
             ProcessKeywords,
             ScenarioKeywords,
+            StateDatabaseKeywords,
+            StreamKeywords,
             SurfaceKeywords,
+            ViewKeywords,
         )
         super().__init__([topic(self.world) for topic in topics])
