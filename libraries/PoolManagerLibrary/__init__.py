@@ -9,6 +9,7 @@ from robotlibcore import DynamicCore
 from pool_managerd import __version__
 from PoolManagerLibrary.keywords.answers import AnswerKeywords
 from PoolManagerLibrary.keywords.cli import CliKeywords
+from PoolManagerLibrary.keywords.coming_up import ComingUpKeywords
 from PoolManagerLibrary.keywords.config_texts import ConfigTextKeywords
 from PoolManagerLibrary.keywords.contract import ContractKeywords
 from PoolManagerLibrary.keywords.daemon import DaemonKeywords
@@ -97,6 +98,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         topics = (
             AnswerKeywords,
             CliKeywords,
+            ComingUpKeywords,
             ConfigTextKeywords,
             ContractKeywords,
             DaemonKeywords,

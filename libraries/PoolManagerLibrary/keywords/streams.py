@@ -1,0 +1,183 @@
+"""Several looks at the one event stream, and watchers that behave badly."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import socket
+import time
+from datetime import timedelta
+from typing import Any
+
+from robot.api.deco import keyword
+
+from PoolManagerLibrary.errors import ExpectationFailed, UsageError, WaitTimeout
+from PoolManagerLibrary.event_log import sse_frames
+from PoolManagerLibrary.keywords.base import Keywords
+from PoolManagerLibrary.units import seconds
+
+_COMPARED = ("kind", "pool_id", "replica_id", "from", "to", "code", "reason")
+
+
+class StreamKeywords(Keywords):
+    """Keywords about event streams side by side."""
+
+    @keyword
+    def streams_and_log_should_agree(self, http: list[dict[str, Any]], grpc: list[dict[str, Any]]) -> int:
+        """Checks that an HTTP and a gRPC watcher received the same events, and that the daemon's log has each of them.
+
+        The streams' documents must be equal; the log's line must have the same ``kind``, ``pool_id``, ``replica_id``,
+        ``from``, ``to``, ``code`` and ``reason``. Each watcher's own first frame is left out.
+        Returns how many there were.
+
+        Example:
+        | ${http} = | Stop Watching | one |
+        | ${grpc} = | Stop Watching | other |
+        | Streams And Log Should Agree | ${http} | ${grpc} |
+        """
+        by_http = {event["revision"]: event for event in http if event["to"] != "watching"}
+        by_grpc = {event["revision"]: event for event in grpc if event["to"] != "watching"}
+        both = set(by_http) & set(by_grpc)
+        last = min(max(by_http), max(by_grpc))
+        first = max(min(by_http), min(by_grpc))
+        alone = {revision for revision in set(by_http) ^ set(by_grpc) if first <= revision <= last}
+        if alone:
+            raise ExpectationFailed(f"Only one of the streams has the revisions {sorted(alone)}.")
+        for revision in sorted(both):
+            if by_http[revision] != by_grpc[revision]:
+                raise ExpectationFailed(
+                    f"The streams differ: HTTP {json.dumps(by_http[revision])}, gRPC {json.dumps(by_grpc[revision])}"
+                )
+        self._log_should_have([by_http[revision] for revision in sorted(both)])
+        return len(both)
+
+    def _log_should_have(self, events: list[dict[str, Any]]) -> None:
+        missing = {event["revision"] for event in events}
+        logged: dict[int, dict[str, Any]] = {}
+        deadline = time.monotonic() + 2
+        while missing - set(logged) and time.monotonic() < deadline:
+            records = self.world.selected.log_records(self.scenario.log_offset)
+            logged = {record["revision"]: record for record in records if record.get("kind") and "revision" in record}
+            time.sleep(0.02)
+        for event in events:
+            record = logged.get(event["revision"])
+            if record is None:
+                raise ExpectationFailed(f"The daemon's log has no line for the event {json.dumps(event)}")
+            differing = [key for key in _COMPARED if record.get(key) != event[key]]
+            if differing:
+                raise ExpectationFailed(f"{differing} differ: the event is {json.dumps(event)}, the log says {record}")
+
+    @keyword
+    def readiness_events_should_fit_the_statuses(self, name: str = "the pool") -> int:
+        """Ends the sampling of a pool's status, and checks its ``ready`` against pool_ready and pool_unready.
+
+        These must alternate, and every status must show what the last of them up to the status' own revision says.
+        Returns how many statuses there were.
+
+        Example:
+        | Start Sampling Surfaces | the pool | HTTP status | gRPC status |
+        | Readiness Events Should Fit The Statuses |
+        """
+        pool = self.scenario.pool(name)
+        sampler = self.scenario.memory.get("samplers", {}).get(pool.pool_id)
+        if sampler is None:
+            raise UsageError("Nothing was sampled: begin with 'the status is watched'.")
+        samples = sampler.stop()
+        self.world.sync_events()
+        changes = [
+            (event.revision, event.kind == "pool_ready")
+            for event in self.pool_events(pool)
+            if event.kind in {"pool_ready", "pool_unready"}
+        ]
+        for (_, before), (revision, after) in itertools.pairwise(changes):
+            if before == after:
+                raise ExpectationFailed(
+                    f"pool_ready and pool_unready should alternate, #{revision} repeats the one before it."
+                )
+        statuses = [sample.value for sample in samples if isinstance(sample.value, dict) and "revision" in sample.value]
+        for status in statuses:
+            said = [ready for revision, ready in changes if revision <= status["revision"]]
+            expected = said[-1] if said else False
+            if status["ready"] is not expected:
+                raise ExpectationFailed(
+                    f"At revision {status['revision']} the status says {status['ready']}, the events {expected}.\n"
+                    f"{self.explain(pool)}"
+                )
+        return len(statuses)
+
+    @keyword
+    def open_stalled_watcher(self, since: int | None = None) -> None:
+        """Opens an event stream over HTTP whose client reads nothing, until `Read Stalled Watcher`.
+
+        Example:
+        | Open Stalled Watcher |
+        """
+        daemon = self.daemon
+        host, _, port = (daemon.http_address or "").rpartition(":")
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # A small window, so that what the kernel itself takes in stays small.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((host.strip("[]"), int(port)))
+        path = "/v2/events" if since is None else f"/v2/events?since={since}"
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {daemon.http_address}\r\n\r\n".encode())
+        self.scenario.memory["stalled"] = connection
+        self.scenario.cleanups.append(("the stalled watcher", connection.close))
+
+    @keyword
+    def read_stalled_watcher(self, until: int, within: timedelta = timedelta(seconds=10)) -> list[dict[str, Any]]:
+        """Lets the stalled watcher read again, until it was cut off or has seen a revision; returns its events.
+
+        Example:
+        | ${events} = | Read Stalled Watcher | ${revision} |
+        """
+        connection: socket.socket | None = self.scenario.memory.get("stalled")
+        if connection is None:
+            raise UsageError("Open Stalled Watcher first.")
+        connection.settimeout(seconds(within))
+        events: list[dict[str, Any]] = []
+        with contextlib.suppress(TimeoutError, ConnectionError), connection.makefile("rb") as reader:
+            for _, _, data in sse_frames(_unchunked(reader)):
+                events.append(json.loads(data))
+                if events[-1]["revision"] >= until:
+                    break
+        return events
+
+    @keyword
+    def make_many_events(self, count: int, name: str = "the pool", within: timedelta = timedelta(seconds=20)) -> int:
+        """Makes so many events, by lease requests that an unready pool refuses. Returns the last revision.
+
+        Example:
+        | ${revision} = | Make Many Events | 2000 |
+        """
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # only here
+
+        from PoolManagerLibrary.operations import call  # noqa: PLC0415  # only here
+
+        daemon, pool_id = self.daemon, self.scenario.pool_id(name)
+        deadline = time.monotonic() + seconds(within)
+
+        def ask(_: int) -> bool:
+            return time.monotonic() < deadline and not call(daemon, "acquire", pool_id=pool_id).ok
+
+        with ThreadPoolExecutor(max_workers=2) as executor:
+            done = sum(executor.map(ask, range(count)))
+        if done < count:
+            raise WaitTimeout(f"Only {done} of {count} events were made within {within}.")
+        return int(self.must(daemon.http.request("GET", "/v2/pools")).body["revision"])
+
+
+def _unchunked(reader: Any) -> Any:
+    """The lines of a chunked HTTP answer's body; the daemon sends each frame as chunks of its own."""
+    while reader.readline().strip():
+        pass
+    rest = b""
+    while size := reader.readline():
+        count = int(size.split(b";")[0], 16)
+        if count == 0:
+            return
+        rest += reader.read(count)
+        reader.readline()
+        *lines, rest = rest.split(b"\n")
+        for line in lines:
+            yield line + b"\n"
