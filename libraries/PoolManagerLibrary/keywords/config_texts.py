@@ -21,9 +21,10 @@ class ConfigTextKeywords(Keywords):
 
     @keyword
     def reformat_config(self) -> None:
-        """Writes the config file anew with the same meaning: pools and keys in the opposite order, tables inline, comments, blank lines.
+        """Writes the config file anew with the same meaning, and everything about its form changed.
 
-        Sizes and masks are written in another way where there is one. Example:
+        Pools and keys come in the opposite order, tables inline, with comments and blank lines, sizes and masks in another
+        notation where there is one. Example:
         | Reformat Config |
         | Reload Config |
         """
@@ -31,7 +32,7 @@ class ConfigTextKeywords(Keywords):
         tables = tomllib.loads(self.world.selected.config_text())
         pools = tables.pop("pool", [])
         lines = ["# The same in other words.", ""]
-        for name, table in reversed(tables.items()):
+        for name, table in reversed(list(tables.items())):
             lines += [f"[ {name} ]  # a comment", "", *_keys(table), ""]
         for pool in reversed(pools):
             lines += ["", "[[pool]]", *_keys(pool)]
@@ -47,7 +48,7 @@ class ConfigTextKeywords(Keywords):
         self.world.materialise()
         daemon = self.world.selected
         head, *pools = re.split(r"^(?=\[\[pool\]\])", daemon.config_text(), flags=re.MULTILINE)
-        pools.sort(key=lambda text: _id_in(text), reverse=True)
+        pools.sort(key=_id_in, reverse=True)
         self._write(head + "".join(pools))
 
     @keyword
@@ -70,7 +71,7 @@ class ConfigTextKeywords(Keywords):
 
     @keyword
     def config_change_should_be_nothing(self) -> None:
-        """Checks that the last config reload, or dry run, reported nothing added, changed or removed, and every pool as unchanged.
+        """Checks that the last config reload, or dry run, reported every pool as unchanged, and nothing else.
 
         Example:
         | Config Change Should Be Nothing |
@@ -80,9 +81,7 @@ class ConfigTextKeywords(Keywords):
             raise ExpectationFailed(f"The config reload should succeed, but: {outcome.describe()}")
         body = outcome.body
         if body["added"] or body["changed"] or body["removed"] or body["unchanged"] != sorted(self.daemon.pools):
-            raise ExpectationFailed(
-                f"The reload should report nothing but unchanged pools, it reports {json.dumps(body)}"
-            )
+            raise ExpectationFailed(f"The reload should report unchanged pools only: {json.dumps(body)}")
 
     def _text(self) -> str:
         return self.world.selected.config_path.read_text(encoding="utf-8")
@@ -99,7 +98,7 @@ def _id_in(text: str) -> str:
 
 def _keys(table: Mapping[str, Any]) -> list[str]:
     lines = []
-    for key, value in reversed(table.items()):
+    for key, value in reversed(list(table.items())):
         shown = value
         if key.endswith("_bytes") and isinstance(value, int) and show_size(value).endswith("iB"):
             shown = show_size(value).replace(" ", "")

@@ -1,4 +1,4 @@
-"""Heartbeats: when each engine last answered a probe well, as the metrics tell, against what the engine itself noted."""
+"""Heartbeats: when each engine last answered a probe well, by the metrics and by the engine's own notes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class HeartbeatKeywords(Keywords):
 
     @keyword
     def get_heartbeat(self, engine: str = "the engine") -> float | None:
-        """Returns the time of an engine's last good answer as the metrics tell it, seconds since the epoch; None without a sample.
+        """Returns when an engine last answered well, as the metrics tell, in seconds since the epoch.
 
-        Example:
+        None if there is no sample. Example:
         | ${at} = | Get Heartbeat | engine r1 |
         """
         pool, replica = self.scenario.replica(engine)
@@ -70,9 +70,9 @@ class HeartbeatKeywords(Keywords):
         timeout: timedelta = timedelta(seconds=10),
         path: str = "/health",
     ) -> None:
-        """Watches the metrics over some liveness probes, and checks that each good answer that the engine noted moved the heartbeat.
+        """Watches the metrics over some liveness probes: each good answer that the engine noted must move the heartbeat.
 
-        To a time between that answer and the next one, no other time at all. Example:
+        To a time between that answer and the next one; nothing else may move it. Example:
         | Heartbeat Should Follow Probes | the engine | 3 |
         """
         first = self.get_heartbeat(engine)
@@ -95,5 +95,6 @@ class HeartbeatKeywords(Keywords):
         seen = [max(place for place, at in enumerate(answers) if at <= beat + 0.002) for beat in beats]
         if seen != list(range(seen[0], seen[0] + len(beats))):
             raise ExpectationFailed(
-                f"Each good answer of {engine} should move its heartbeat once; the answers came at {answers}, it showed {beats}."
+                f"Each good answer of {engine} should move its heartbeat once; the answers came at {answers}, "
+                f"it showed {beats}."
             )

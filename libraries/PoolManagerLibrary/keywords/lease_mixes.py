@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 from robot.api import logger
 from robot.api.deco import keyword
@@ -29,9 +30,9 @@ class LeaseMixKeywords(Keywords):
 
     @keyword
     def do_random_lease_operations(self, count: int, name: str = "the pool", seed: int | None = None) -> dict[str, int]:
-        """Does random operations on a pool's leases, one after the other: acquire, acquire with a short life, renew, release, release again.
+        """Does random operations on a pool's leases, one after the other.
 
-        `Active Leases Should Be Those Left` then looks at the outcome. Returns what was done how often.
+        Acquire, acquire with a short life, renew, release, and release again what is over. `Active Leases Should Be Those Left` then looks at the outcome. Returns what was done how often.
 
         Example:
         | Do Random Lease Operations | 100 |
@@ -49,7 +50,7 @@ class LeaseMixKeywords(Keywords):
 
     @keyword
     def let_callers_mix_leases(self, callers: int, during: timedelta, name: str = "the pool") -> None:
-        """Lets several callers at once do random operations on a pool's leases for a while, and waits for the end of it.
+        """Lets several callers at once do random operations on a pool's leases, and waits until they are through.
 
         Example:
         | Let Callers Mix Leases | 8 | 600 ms |
@@ -74,9 +75,9 @@ class LeaseMixKeywords(Keywords):
     def active_leases_should_be_those_left(
         self, name: str = "the pool", within: timedelta = timedelta(seconds=1)
     ) -> int:
-        """Checks that a pool shows as active exactly the leases that were granted and neither released nor expired. Returns their number.
+        """Checks that a pool's active leases are exactly those granted and neither released nor expired.
 
-        Example:
+        Returns their number. Example:
         | Active Leases Should Be Those Left |
         """
         pool_id = self.scenario.pool_id(name)
@@ -125,7 +126,7 @@ class _Caller:
         if kind == "again" and not self.over:
             kind = "short"
         self.done[kind] = self.done.get(kind, 0) + 1
-        if kind == "acquire" or kind == "short":
+        if kind in {"acquire", "short"}:
             outcome = self._call("acquire", ttl_ms=SHORT_TTL_MS if kind == "short" else None)
             if outcome.ok:
                 (self.over if kind == "short" else self.lasting).append(outcome.body["lease_id"])
@@ -144,7 +145,7 @@ class _Caller:
             self._call("release", lease_id=lease)
         self.lasting.clear()
 
-    def _call(self, operation: str, **arguments: object) -> Outcome:
+    def _call(self, operation: str, **arguments: Any) -> Outcome:
         outcome = call(self._daemon, operation, pool_id=self.pool_id, **arguments)
         if not outcome.ok and outcome.code not in FAIR_REFUSALS:
             self.error = self.error or outcome.describe()

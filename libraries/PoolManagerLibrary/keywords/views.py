@@ -32,9 +32,9 @@ class ViewKeywords(Keywords):
 
     @keyword
     def views_should_agree(self, name: str = "the pool", *fields: str, cli: bool = False) -> dict[str, Any]:
-        """Checks that single status and pool list, over HTTP and gRPC, show the same of a pool; with ``cli=True`` the command line too.
+        """Checks that single status and pool list, over HTTP and gRPC, show the same of a pool.
 
-        Without ``fields`` the whole documents are compared, but for ``revision``. Returns the status.
+        With ``cli=True`` the command line too. Without ``fields`` the whole documents are compared, but for ``revision``. Returns the status.
 
         Example:
         | Views Should Agree | the pool | last_error | model | cli=True |
@@ -227,7 +227,7 @@ class ViewKeywords(Keywords):
 
     @keyword
     def mask_should_be_the_same_everywhere(self, name: str = "the pool", *gpus: str) -> None:
-        """Checks that status, list, replicas, handoff files and the ``device`` labels of a pool's metrics name the same devices.
+        """Checks that status, list, handoff files and the ``device`` labels of a pool's metrics name the same devices.
 
         With ``gpus`` these must be exactly the GPUs of the scenario named here. Example:
         | Mask Should Be The Same Everywhere | the pool | big | small |
@@ -261,7 +261,7 @@ class ViewKeywords(Keywords):
 
     @keyword
     def last_error_should_tell_the_event(self, name: str = "the pool") -> None:
-        """Checks that a pool's last error has code, text, time and hint of the failure that its newest event with a code tells.
+        """Checks that a pool's last error has code, text, time and hint of its newest event of a failure.
 
         Example:
         | Last Error Should Tell The Event | the pool |
@@ -280,7 +280,7 @@ class ViewKeywords(Keywords):
 
     @keyword
     def list_revision_should_be_the_newest(self) -> int:
-        """Checks that the pool list's revision is that of the newest event, and above the one that this keyword saw last.
+        """Checks that the pool list's revision is that of the newest event, and above the one that this saw last.
 
         Example:
         | ${revision} = | List Revision Should Be The Newest |
