@@ -124,7 +124,9 @@ def _of_phase(replica: Replica, after: ReplicaState) -> dict[str, Any]:  # noqa:
         case Phase.CIRCUIT_OPEN:
             return {"open_until": rfc3339_or_none(after.history.open_until)}
         case Phase.STOPPED if replica.forced is not None:
-            return {"forced": replica.forced}
+            status = replica.stopped_with
+            code, signal = (None, None) if status is None else (status.code, status.signal)
+            return {"forced": replica.forced, "exit_code": code, "signal": signal}
         case _:
             return {}
 

@@ -107,6 +107,7 @@ class Replica:
         self.model: Path | None = None
         self.warned_at = 0.0
         self.forced: bool | None = None
+        self.stopped_with: ExitStatus | None = None
         self._work: asyncio.Task[Any] | None = None
         self._leftovers: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -351,7 +352,7 @@ class Replica:
 
     async def _stop(self) -> None:
         run = self.run
-        self.forced = None
+        self.forced = self.stopped_with = None
         note = "nothing was running"
         if run is not None:
             self._note_release(run)
@@ -364,6 +365,8 @@ class Replica:
                 # Killed, and still there: it stays in phase stopping, and says so.
                 announce.stuck(self, report.survivors, loop.time() - began)
                 report = await stop_ladder(run.process, grace_s=0.0, kill_wait_s=STUCK_WAIT_S)
+            if run.process.exited.done():
+                self.stopped_with = run.process.exited.result()
             note = "it did not end by itself and was killed" if self.forced else "the engine ended"
         self._clear_process()
         self.signal(Input(Signal.GONE, reason=note))
