@@ -30,6 +30,7 @@ from PoolManagerLibrary.keywords.pools import PoolKeywords
 from PoolManagerLibrary.keywords.process_ends import ProcessEndKeywords
 from PoolManagerLibrary.keywords.processes import ProcessKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
+from PoolManagerLibrary.keywords.serving import ServingKeywords
 from PoolManagerLibrary.keywords.state_database import StateDatabaseKeywords
 from PoolManagerLibrary.keywords.streams import StreamKeywords
 from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
@@ -119,6 +120,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             ProcessEndKeywords,
             ProcessKeywords,
             ScenarioKeywords,
+            ServingKeywords,
             StateDatabaseKeywords,
             StreamKeywords,
             SurfaceKeywords,
