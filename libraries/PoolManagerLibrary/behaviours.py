@@ -70,6 +70,7 @@ BEHAVIOURS = (
     _row(rf"needs ({_TIME}) to stop", lambda m: {"term_ms": milliseconds(m[1])}, "needs 3 s to stop"),
     _row(r"ends with code (\d+) on SIGTERM", lambda m: {"term_exit_code": int(m[1])}, "ends with code 7 on SIGTERM"),
     _row(r"starts a child", lambda _: {"child": "group"}, "starts a child"),
+    _row(r"starts an orphan", lambda _: {"child": "orphan"}, "starts an orphan"),
     _row(r"starts a child in its own session", lambda _: {"child": "session"}, "starts a child in its own session"),
     _row(r"refuses unknown arguments", lambda _: {"reject_unknown": True}, "refuses unknown arguments"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 import threading
 import time
@@ -16,6 +17,8 @@ from PoolManagerLibrary.errors import DaemonError
 from PoolManagerLibrary.outcome import Outcome, Protocol
 
 DEFAULT_TIMEOUT = 10.0
+# A line per connection and request would bury what a report has to say.
+logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
 class HttpClient:

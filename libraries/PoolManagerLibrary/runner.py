@@ -169,7 +169,7 @@ def _value(options: Sequence[str], *names: str) -> str:
         name, _, value = option.partition("=")
         if name.lower() in names:
             return value or options[index + 1]
-    return "."
+    return ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -192,6 +192,8 @@ def run(arguments: list[str], environment: Mapping[str, str], folder: Path) -> i
         sys.stderr.write(f"bdd-runner: {error}\n")
         return error.code
     options = [*default_options(plan, folder), *plan.options]
+    # What failed last time is kept beside the last report only.
+    shutil.rmtree(folder / (_value(plan.options, "--outputdir", "-d") or "results") / "failed", ignore_errors=True)
     if plan.parallel > 1:
         return _pabot(plan.parallel, options, suites)
     from robot import run_cli  # type: ignore[attr-defined]  # noqa: PLC0415  # a wrong path is refused before this is needed

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import stat
-import sys
 import threading
 import time
 from datetime import timedelta
@@ -16,8 +14,11 @@ from typing import Any
 from assertionengine import AssertionOperator
 from robot.api.deco import keyword
 
+from pool_managerd.engines.simulated.script import write_stand_in
+from PoolManagerLibrary.behaviours import parse_behaviour
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
 from PoolManagerLibrary.keywords.base import Keywords, check, dig
+from PoolManagerLibrary.settings import coerce
 from PoolManagerLibrary.units import parse_size, seconds
 from PoolManagerLibrary.waiting import wait_until
 
@@ -234,20 +235,29 @@ class FileKeywords(Keywords):
         (self.world.selected.models_path / name.removeprefix("models/")).unlink()
 
     @keyword
-    def create_program(self, name: str, text: str = "", mode: str = "755") -> str:
+    def create_program(self, name: str, text: str = "", mode: str = "755", behaviour: str = "", **options: Any) -> str:
         """Writes a program into the daemon's folder and returns its path. Default: one that runs the stand-in.
 
+        The stand-in takes the flags of llama-server, vLLM, TGI and Triton too, so that it can be the ``binary`` of a pool
+        of that kind. ``behaviour`` (see `Engine Behaviours`) and ``options`` say what it does from its start.
+
         Example:
-        | ${binary} = | Create Program | my-engine |
+        | ${binary} = | Create Program | llama-server | behaviour=needs 200 ms to load |
         | ${broken} = | Create Program | broken | text=not a program |
         """
         self.world.need_local("files of the daemon")
         daemon = self.world.selected
-        path = daemon.root / f"{name}-{self.world.next_id()}" if daemon is self.world.shared else daemon.root / name
-        if not text:
-            engine = Path(_stand_in())
-            text = f'#!/bin/sh\nexec "{sys.executable}" -I -S "{engine}" "$@"\n'
-        path.write_text(text, encoding="utf-8")
+        # The shared daemon's folder is everybody's.
+        folder = daemon.root / f"programs-{self.world.next_id()}" if daemon is self.world.shared else daemon.root
+        path = folder / name
+        if text:
+            folder.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        else:
+            values = (parse_behaviour(behaviour) if behaviour else {}) | {
+                key: coerce(key, val) for key, val in options.items()
+            }
+            write_stand_in(path, values)
         path.chmod(int(mode, 8))
         self.scenario.cleanups.append((str(path), lambda: path.unlink(missing_ok=True)))
         return str(path)
@@ -309,13 +319,6 @@ STATE_FILES = {
     "log": "engine-{pool}-{replica}.log",
     "pool log": "engine-{pool}.log",
 }
-
-
-def _stand_in() -> str:
-    spec = importlib.util.find_spec("pool_managerd.engines.simulated")
-    if spec is None or spec.origin is None:
-        raise UsageError("The stand-in engine is not installed.")
-    return str(Path(spec.origin).with_name("__main__.py"))
 
 
 class _Reader:

@@ -211,7 +211,7 @@ class LeaseKeywords(Keywords):
         assertion_expected: Any = None,
         lease: str = "the lease",
     ) -> Any:
-        """Returns a field of a lease as it was granted: ``lease_id``, ``url``, ``replica_id``, ``expires_at`` and others.
+        """Returns a field of a lease as it was granted, such as ``lease_id``, ``url`` or ``expires_at``.
 
         Example:
         | ${url} = | Get Lease | url |
