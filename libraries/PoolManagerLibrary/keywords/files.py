@@ -238,8 +238,8 @@ class FileKeywords(Keywords):
     def create_program(self, name: str, text: str = "", mode: str = "755", behaviour: str = "", **options: Any) -> str:
         """Writes a program into the daemon's folder and returns its path. Default: one that runs the stand-in.
 
-        The stand-in takes the flags of llama-server, vLLM, TGI and Triton too, so that it can be the ``binary`` of a pool
-        of that kind. ``behaviour`` (see `Engine Behaviours`) and ``options`` say what it does from its start.
+        The stand-in takes the flags of llama-server, vLLM, TGI and Triton too, so that it can be the ``binary`` of
+        a pool of that kind. ``behaviour`` (see `Engine Behaviours`) and ``options`` say what it does from its start.
 
         Example:
         | ${binary} = | Create Program | llama-server | behaviour=needs 200 ms to load |

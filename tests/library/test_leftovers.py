@@ -1,0 +1,46 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from PoolManagerLibrary import leftovers
+
+
+def sleeper(mark):
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)", mark])
+
+
+def test_processes_are_found_by_their_mark_and_ended(tmp_path):
+    process = sleeper(f"{tmp_path}/x")
+    try:
+        assert leftovers.processes_of(str(tmp_path)) == [process.pid]
+        assert str(tmp_path) in leftovers.command_of(process.pid)
+        assert leftovers.kill_all(str(tmp_path)) == [process.pid]
+        assert leftovers.processes_of(str(tmp_path)) == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_reaper_cleans_up_after_a_run_that_was_killed(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    process = sleeper(f"{folder}/engine")
+    reaper = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(Path(leftovers.__file__)), str(folder)], stdin=subprocess.PIPE
+    )
+    try:
+        assert process.poll() is None
+        reaper.stdin.close()  # what the end of the run does, however it ends
+        assert reaper.wait(5) == 0
+        assert process.wait(5) == -9
+        assert not folder.exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_mark_does_not_match_the_searcher_itself(tmp_path):
+    started = time.monotonic()
+    assert leftovers.processes_of(str(tmp_path)) == []
+    assert time.monotonic() - started < 1

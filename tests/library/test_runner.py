@@ -1,0 +1,73 @@
+import pytest
+from PoolManagerLibrary.runner import (
+    BAD_DATA,
+    FEATURE_PATH,
+    RunnerError,
+    choose_suites,
+    default_options,
+    has_tests,
+    parse,
+    run,
+)
+
+SUITE = "*** Test Cases ***\nOne\n    No Operation\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "robot" / "a").mkdir(parents=True)
+    (tmp_path / "robot" / "a" / "one.robot").write_text(SUITE)
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def test_options_and_suites_are_told_apart():
+    plan = parse(["--parallel", "2", "-i", "B-1", "--dryrun", "--variable=URL:http://x", "a.robot", "b.robot"])
+    assert plan.parallel == 2
+    assert plan.options == ["-i", "B-1", "--dryrun", "--variable=URL:http://x"]
+    assert plan.suites == ["a.robot", "b.robot"]
+
+
+def test_parallel_needs_a_number():
+    with pytest.raises(RunnerError, match="needs a number of processes, not 'many'"):
+        parse(["--parallel=many"])
+
+
+def test_the_command_line_goes_before_the_environment_and_that_before_the_default(folder):
+    environment = {FEATURE_PATH: "robot/a/one.robot"}
+    assert choose_suites(parse(["x.robot"]), environment, folder) == ["x.robot"]
+    assert choose_suites(parse([]), environment, folder) == [str(folder / "robot/a/one.robot")]
+    assert choose_suites(parse([]), {FEATURE_PATH: " "}, folder) == ["robot"]
+
+
+def test_a_path_that_is_not_there_or_has_no_test_is_252_and_a_plain_sentence(folder, capsys):
+    assert run([], {FEATURE_PATH: "robot/nope"}, folder) == BAD_DATA
+    assert capsys.readouterr().err == f"bdd-runner: {FEATURE_PATH} names robot/nope, which does not exist.\n"
+    assert run([], {FEATURE_PATH: "empty"}, folder) == BAD_DATA
+    assert capsys.readouterr().err == f"bdd-runner: {FEATURE_PATH} names empty, which holds no test.\n"
+    assert run([], {}, folder / "empty") == BAD_DATA
+    assert "There is no folder" in capsys.readouterr().err
+    assert not (folder / "results").exists()
+
+
+def test_suites_with_and_without_tests(folder):
+    assert has_tests(folder / "robot")
+    assert has_tests(folder / "robot/a/one.robot")
+    assert not has_tests(folder / "empty")
+
+
+def test_defaults_stand_back_behind_what_is_given(folder):
+    options = default_options(parse([]), folder)
+    assert ["--outputdir", str(folder / "results")] == options[:2]
+    assert "--xunit" in options
+    assert "PoolManagerLibrary.listener.ProgressListener" in options
+    given = default_options(parse(["-d", "out", "-x", "j.xml", "--console", "dotted"]), folder)
+    assert "--outputdir" not in given
+    assert "--xunit" not in given
+    assert "--console" not in given
+    assert f"REPORT_DIR:{folder / 'out'}" in given
+
+
+def test_a_run_ends_as_robot_ends(folder):
+    arguments = ["--quiet", "--output", "none", "--log", "none", "--report", "none", "--xunit", "none"]
+    assert run([*arguments, str(folder / "robot")], {}, folder) == 0
