@@ -23,8 +23,8 @@ class ConfigTextKeywords(Keywords):
     def reformat_config(self) -> None:
         """Writes the config file anew with the same meaning, and everything about its form changed.
 
-        Pools and keys come in the opposite order, tables inline, with comments and blank lines, sizes and masks in another
-        notation where there is one. Example:
+        Pools and keys come in the opposite order, tables inline, with comments and blank lines, sizes and masks
+        in another notation. Example:
         | Reformat Config |
         | Reload Config |
         """

@@ -70,7 +70,7 @@ class HeartbeatKeywords(Keywords):
         timeout: timedelta = timedelta(seconds=10),
         path: str = "/health",
     ) -> None:
-        """Watches the metrics over some liveness probes: each good answer that the engine noted must move the heartbeat.
+        """Watches the metrics over some liveness probes: each good answer that the engine noted must move its beat.
 
         To a time between that answer and the next one; nothing else may move it. Example:
         | Heartbeat Should Follow Probes | the engine | 3 |

@@ -32,7 +32,8 @@ class LeaseMixKeywords(Keywords):
     def do_random_lease_operations(self, count: int, name: str = "the pool", seed: int | None = None) -> dict[str, int]:
         """Does random operations on a pool's leases, one after the other.
 
-        Acquire, acquire with a short life, renew, release, and release again what is over. `Active Leases Should Be Those Left` then looks at the outcome. Returns what was done how often.
+        Acquire, acquire with a short life, renew, release, and release again what is over. Returns what was done how
+        often; `Active Leases Should Be Those Left` looks at the outcome.
 
         Example:
         | Do Random Lease Operations | 100 |

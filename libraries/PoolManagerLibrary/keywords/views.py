@@ -34,7 +34,8 @@ class ViewKeywords(Keywords):
     def views_should_agree(self, name: str = "the pool", *fields: str, cli: bool = False) -> dict[str, Any]:
         """Checks that single status and pool list, over HTTP and gRPC, show the same of a pool.
 
-        With ``cli=True`` the command line too. Without ``fields`` the whole documents are compared, but for ``revision``. Returns the status.
+        With ``cli=True`` the command line too. Without ``fields`` the whole documents are compared, but for
+        ``revision``. Returns the status.
 
         Example:
         | Views Should Agree | the pool | last_error | model | cli=True |
