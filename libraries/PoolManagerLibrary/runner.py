@@ -205,6 +205,7 @@ def _pabot(processes: int, options: list[str], suites: list[str]) -> int:
     program = shutil.which("pabot", path=str(Path(sys.executable).parent)) or shutil.which("pabot")
     command = [program] if program else [sys.executable, "-m", "pabot.pabot"]
     # One robot process per share of the suites, so that each starts one daemon only; nothing is shared, so no pabotlib.
+    command += ["--command", sys.executable, "-m", "robot", "--end-command"]
     command += ["--processes", str(processes), "--chunk", "--no-pabotlib", *options, *suites]
     process = subprocess.Popen(command)
     while True:
