@@ -97,7 +97,8 @@ class _Connection:
             engine.note_request(self.at, self.method, self.path, None)
             while engine.values["hang"]:
                 engine.wait_changed(None)
-            self.at = 0.0  # noted already
+            # Noted already; once more if somebody still waits for what comes now.
+            self.at = time.time() if self._is_awaited() else 0.0
         if engine.values["answer_ms"]:
             time.sleep(engine.values["answer_ms"] / 1000)
         if self.path in ("/v1/completions", "/v1/chat/completions", "/completion", "/completions"):
@@ -110,6 +111,13 @@ class _Connection:
             self.health()
         else:
             self._send_error(404, "File Not Found")
+
+    def _is_awaited(self) -> bool:
+        """Whether the client has not closed its side meanwhile."""
+        try:
+            return bool(self.peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
 
     def _send(self, status: int, body: bytes, kind: str = "application/json; charset=utf-8") -> None:
         if self.at:
