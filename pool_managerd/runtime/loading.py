@@ -71,10 +71,11 @@ async def _probe_until_good(pool: PoolConfig, run: Run, seen: Loading) -> None:
         except ProbeFailed as failed:
             seen.last_answer = failed.reason
             continue
-        seen.last_answer = f"HTTP {answer.status}"
         if answer.status != 200:
+            seen.last_answer = f"HTTP {answer.status}"
             continue
         if await _is_own(run):
+            seen.last_answer = "HTTP 200"
             return
         seen.last_answer = f"HTTP 200 from a process that is not the engine's, on port {run.spec.port}"
 
