@@ -242,6 +242,15 @@ def test_a_fault_can_be_set_for_some_starts(stand_in, tmp_path):
     stand_in().wait_for(200)
 
 
+def test_a_fault_for_some_starts_leaves_the_running_process_alone(stand_in):
+    engine = stand_in()
+    engine.wait_for(200)
+    engine.tell(exit_code=9, health_status=444, times=1)
+    assert engine.status() == 200
+    assert stand_in().process.wait(10) == 9
+    stand_in().wait_for(200)
+
+
 def test_a_fault_can_be_meant_for_one_model(stand_in, tmp_path):
     good, bad = tmp_path / "good.bin", tmp_path / "bad.bin"
     good.write_bytes(b"x" * 100)

@@ -151,7 +151,7 @@ class StandIn:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self.log(f"build_info: {self.values['version']}")
         watch = self._watch()
-        first = None if self._control is None else self._control.read()
+        first = None if self._control is None else self._control.read(starting=True)
         if self._control is not None:
             self.values = self._control.values
         self._hold_memory()
@@ -359,7 +359,7 @@ class StandIn:
                 self.changed.notify_all()
 
     def _apply_control(self, told: Told, since: float) -> None:
-        actions = told.read()
+        actions = told.read(starting=False)
         self.values = told.values
         self._hold_memory()
         if actions is not None:

@@ -41,8 +41,11 @@ class Told:
         self._document = ""
         self._starts = 0
 
-    def read(self) -> dict[str, Any] | None:
-        """Take over the document's states, and return its actions if they are to be done now."""
+    def read(self, *, starting: bool) -> dict[str, Any] | None:
+        """Take over the document's states, and return its actions if they are to be done now.
+
+        :param starting: whether this process starts just now; what holds for some starts does not hold otherwise.
+        """
         document = control.read_json(self.path)
         if not document:
             self.values, self._document = dict(self._flags), ""
@@ -54,7 +57,8 @@ class Told:
         seen = control.read_json(self._applied)
         self._starts = int(seen.get("starts", 0)) if seen.get("id") == identity else 0
         times = self._times(document)
-        if document.get("model") not in (None, self._model_name) or (times is not None and self._starts >= times):
+        over = times is not None and (not starting or self._starts >= times)
+        if over or document.get("model") not in (None, self._model_name):
             self.values = dict(self._flags)
             return None
         said = self._known(document)
