@@ -101,8 +101,8 @@ class LoadKeywords(Keywords):
     ) -> None:
         """Checks that the callers of `Start Lease Load` got no other answers than these.
 
-        An answer is ``granted`` or a code. Only requests count that were sent after the scenario's last answer had come;
-        with ``since_answer=False`` all of them. It waits until there are ``at_least`` of them, and ends the load.
+        An answer is ``granted`` or a code. Only requests count that were sent after the scenario's last answer had
+        come; with ``since_answer=False`` all of them. It waits until there are ``at_least`` of them, and ends the load.
 
         Example:
         | Drain Pool | the pool |

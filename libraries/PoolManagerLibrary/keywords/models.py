@@ -15,6 +15,7 @@ from robot.api import SkipExecution
 from robot.api.deco import keyword
 
 from pool_managerd.engines.simulated.script import write_stand_in
+from PoolManagerLibrary.errors import ExpectationFailed, UsageError
 from PoolManagerLibrary.keywords.base import Keywords
 from PoolManagerLibrary.settings import coerce
 
@@ -134,6 +135,41 @@ class ModelKeywords(Keywords):
         if not path.exists():
             raise SkipExecution(f"Needs the program {_REAL_ENGINE}, which is not installed beside {sys.executable}.")
         return str(path)
+
+    @keyword
+    def remember_pool_identity(self, name: str = "the pool") -> dict[str, Any]:
+        """Remembers what must never change by a reload: the pool's id, replica ids and device masks. Returns it.
+
+        Example:
+        | Remember Pool Identity | chat |
+        """
+        pool = self.scenario.pool(name)
+        identity = self._identity(pool.pool_id)
+        self.scenario.memory[f"identity of {pool.pool_id}"] = identity
+        return identity
+
+    @keyword
+    def pool_identity_should_be_the_same(self, name: str = "the pool") -> None:
+        """Checks that a pool has the id, replica ids and device masks that `Remember Pool Identity` saw.
+
+        Example:
+        | Pool Identity Should Be The Same | chat |
+        """
+        pool = self.scenario.pool(name)
+        before = self.scenario.memory.get(f"identity of {pool.pool_id}")
+        if before is None:
+            raise UsageError("Remember Pool Identity first.")
+        now = self._identity(pool.pool_id)
+        if now != before:
+            raise ExpectationFailed(f"What identifies pool {pool.pool_id} should be {before}, it is {now}.")
+
+    def _identity(self, pool_id: str) -> dict[str, Any]:
+        status = self.status(pool_id)
+        return {
+            "pool_id": status["pool_id"],
+            "device_mask": status["device_mask"],
+            "replicas": [(one["replica_id"], one["devices"]) for one in status["replicas"]],
+        }
 
     def _write(self, name: str, content: bytes) -> str:
         self.world.need_local("files of the daemon")
