@@ -50,7 +50,7 @@ def report_failure(world: World) -> None:
         html += _copies(scenario, daemon, folder, link)
     elif not daemon.remote:
         html.append(_pre("The daemon's last lines", _tail(daemon.output(scenario.log_offset))))
-    logger.info("\n".join(html), html=True)
+    logger.info("".join(html), html=True)
 
 
 def _pool(daemon: Daemon, pool_id: str, alias: str) -> list[str]:
@@ -107,4 +107,8 @@ def _tail(text: str) -> str:
 
 
 def _pre(title: str, text: str) -> str:
-    return f"<details open><summary>{escape(title)}</summary><pre>{escape(text or '(nothing)')}</pre></details>"
+    return f"<details open><summary>{escape(title)}</summary>{_block(text)}</details>"
+
+
+def _block(text: str) -> str:
+    return f'<pre style="white-space: pre-wrap">{escape(text or "(nothing)")}</pre>'
