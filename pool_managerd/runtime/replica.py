@@ -26,7 +26,7 @@ from pool_managerd.runtime import announce, preflight, spawning
 from pool_managerd.runtime.failures import from_exit, from_log_line, log_tail
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.liveness import watch
-from pool_managerd.runtime.loading import wait_until_ready
+from pool_managerd.runtime.loading import learn, wait_until_ready
 from pool_managerd.runtime.preflight import Plan, Target
 from pool_managerd.runtime.process import EngineProcess, ExitStatus
 from pool_managerd.runtime.release import Releasing
@@ -329,6 +329,10 @@ class Replica:
             deadline = loop.time() + config.liveness.failures * config.liveness.probe_timeout_ms / 1000
         try:
             await wait_until_ready(self.host, config, run, deadline=deadline)
+            while config is not self.owner.config:
+                # The config was reloaded meanwhile: what it says of the version holds for this engine, too.
+                config = self.owner.config
+                await learn(run, config)
         except PoolManagerError as error:
             if run.adopted and run.was_ready and error.code is Code.READINESS_TIMEOUT:
                 error.code = Code.HEALTH_CHECK_FAILED
