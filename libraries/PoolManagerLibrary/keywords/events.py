@@ -63,7 +63,7 @@ class EventKeywords(Keywords):
         """Returns how many events match (see `Get Events`).
 
         Example:
-        | Get Event Count | chat | == | 0 | kind=restart_scheduled |
+        | Get Event Count | chat | should be | 0 | kind=restart_scheduled |
         """
         count = len(self.seen(name, since_act=since_act, **fields))
         check(count, assertion_operator, assertion_expected, f"Events of {name} with {fields}")
