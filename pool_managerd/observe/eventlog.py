@@ -36,7 +36,8 @@ _LEVELS: Mapping[EventKind, Mapping[str, str]] = {
     EventKind.PHASE: {"": "info"},
     EventKind.POOL_READY: {"": "info"},
     EventKind.POOL_UNREADY: {"": "info"},
-    EventKind.PRELOAD: {"failed": "error", "": "info"},
+    # The failure itself is the phase's line, of level error: one such line for each.
+    EventKind.PRELOAD: {"failed": "warning", "": "info"},
     EventKind.DRAIN: {"forced": "warning", "": "info"},
     EventKind.RELOAD: {"failed": "error", "": "info"},
     EventKind.LEASE: {"": "info"},
