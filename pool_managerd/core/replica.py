@@ -165,31 +165,59 @@ def _begin(state: ReplicaState, cause: StartCause, policy: RestartPolicy, now: f
     history = state.history
     if cause in {StartCause.RESTART, StartCause.TRIAL}:
         history, warning = restart.after_restart(history, policy, now)
-    begun = replace(_to(state, Phase.PREFLIGHT, now), history=history, start=cause, next_restart_at=None, drain=None)
+    begun = replace(
+        _to(state, Phase.PREFLIGHT, now),
+        history=history,
+        start=cause,
+        next_restart_at=None,
+        ready_since=None,
+        drain=None,
+        after_stop=None,
+    )
     return Step(begun, (Action.PREFLIGHT,), reason, storm_warning=warning)
 
 
 def _start(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
     """A start that somebody asks for. An open circuit is respected, but by a reload: its outcome never touches it."""
-    history = state.history
-    if history.state is BreakerState.OPEN and given.start not in {StartCause.RELOAD, StartCause.RESTORE}:
-        if history.open_until is not None and now < history.open_until:
-            waiting = replace(_to(state, Phase.CIRCUIT_OPEN, now), next_restart_at=history.open_until)
-            return Step(waiting, (Action.ARM_TIMER,), "the circuit is open: no start before its time is over")
-        return _half_open(state, given, policy, now)
+    if given.start not in {StartCause.RELOAD, StartCause.RESTORE} and (gate := _gate(state, given, policy, now)):
+        return gate
     return _begin(state, given.start, policy, now, given.reason or f"start by {given.start}")
+
+
+def _gate(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step | None:
+    """What an open circuit makes of a start: a wait or, once its time is over, the trial. ``None`` if it is not open."""
+    history = state.history
+    if history.state is not BreakerState.OPEN:
+        return None
+    if not restart.is_open(history, now):
+        return _half_open(state, given, policy, now)
+    waiting = replace(_to(state, Phase.CIRCUIT_OPEN, now), next_restart_at=history.open_until)
+    return Step(waiting, (Action.ARM_TIMER,), "the circuit is open: no start before its time is over")
+
+
+def _start_after_stop(state: ReplicaState, given: Input, _policy: RestartPolicy, _now: float) -> Step:
+    """A start that somebody asks for while the process is on its way out: it follows as soon as that is gone."""
+    if state.phase is Phase.DRAINING and state.drain is not DrainCause.DRIVER:
+        return Step(state, reason="it is drained, and the drain was not cancelled")
+    reason = given.reason or f"start by {given.start}"
+    wanted = Verdict(Next.START, f"{reason}, once the old process is gone")
+    return Step(replace(state, after_stop=wanted), (), wanted.reason)
 
 
 def _timer(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
     failure_class = state.failure.failure_class if state.failure else FailureClass.CRASH
     refused = failure_class in {FailureClass.MEMORY, FailureClass.PORT}
     cause = StartCause.RECHECK if refused else StartCause.RESTART
+    if gate := _gate(state, given, policy, now):
+        return gate
     return _begin(state, cause, policy, now, given.reason or "the backoff is over")
 
 
 def _recheck(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
     if state.waits_for is None:
         return Step(state, reason="nothing is waited for")
+    if gate := _gate(state, given, policy, now):
+        return gate
     return _begin(state, StartCause.RECHECK, policy, now, given.reason or "what was missing is there")
 
 
@@ -212,13 +240,34 @@ def _spawned(state: ReplicaState, given: Input, _policy: RestartPolicy, now: flo
 
 
 def _became_ready(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
-    ready = replace(_to(state, Phase.READY, now), ready_since=now, failure=None, failed_at=None, refusals=0)
+    """Ready; or drained at once, where a drain of before the daemon's restart goes on."""
+    phase = Phase.READY if state.drain is None else Phase.DRAINING
+    # An adopted engine that was Ready before has been so without a break.
+    since = now if state.ready_since is None else state.ready_since
+    ready = replace(_to(state, phase, now), ready_since=since, failure=None, failed_at=None, refusals=0)
     return Step(ready, (Action.WATCH,), given.reason or "readiness and residency checks passed")
+
+
+def _drain_once_ready(state: ReplicaState, given: Input, _policy: RestartPolicy, _now: float) -> Step:
+    """An adopted engine, checked anew, whose pool is being drained: it never becomes Ready for new work."""
+    return Step(replace(state, drain=given.drain), (), given.reason or f"drain for {given.drain}")
+
+
+def _undrain_loading(state: ReplicaState, given: Input, _policy: RestartPolicy, _now: float) -> Step:
+    return Step(replace(state, drain=None), (), given.reason or "the drain was cancelled")
 
 
 def _adopted(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
     """An engine that lived on while no daemon ran; it is Ready only after a readiness check of our own."""
     return Step(_to(state, Phase.LOADING, now), (Action.LOAD,), given.reason or "the running engine was adopted")
+
+
+def _drain_broken(state: ReplicaState, given: Input, _policy: RestartPolicy, _now: float) -> Step:
+    """An operator's drain of what drains for a driver error already: it stays down afterwards."""
+    if state.drain is not DrainCause.DRIVER or given.drain is not DrainCause.OPERATOR:
+        return Step(state, reason="it is drained already")
+    stays = Verdict(Next.STOPPED, given.reason or "it is drained by its operator")
+    return Step(replace(state, after_stop=stays), (), stays.reason)
 
 
 def _drain(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
@@ -256,15 +305,22 @@ def _gone(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) 
     cleared = replace(state, ready_since=None, after_stop=None, drain=None)
     if verdict is None:
         return Step(replace(_to(cleared, Phase.STOPPED, now), next_restart_at=None), (), given.reason or "process gone")
-    return _follow(cleared, verdict, policy, now)
+    verdict = _from_now(verdict, now)
+    return replace(_follow(cleared, verdict, policy, now), verdict=verdict)
+
+
+def _from_now(verdict: Verdict, now: float) -> Verdict:
+    """A backoff counts from the end of the process: stopping it may have taken longer than the delay itself."""
+    if verdict.next is not Next.BACKOFF or verdict.delay_ms is None:
+        return verdict
+    return replace(verdict, at=now + verdict.delay_ms / 1000)
 
 
 def _follow(state: ReplicaState, verdict: Verdict, policy: RestartPolicy, now: float) -> Step:
     """Carry out a verdict: no process is left."""
     at = verdict.at
-    if verdict.next is Next.CIRCUIT_OPEN and state.history.state is BreakerState.CLOSED:
-        # The operator reset the breaker while the process was still being stopped.
-        return _begin(state, StartCause.OPERATOR, policy, now, "the circuit was reset")
+    if verdict.next is Next.START:
+        return _start(state, Input(Signal.START, reason=verdict.reason), policy, now)
     phase = Phase(str(verdict.next))
     armed = (Action.ARM_TIMER,) if at is not None else ()
     followed = replace(_to(state, phase, now), next_restart_at=at, ready_since=None)
@@ -279,7 +335,8 @@ def _failed(state: ReplicaState, given: Input, policy: RestartPolicy, now: float
     refusals = state.refusals + 1 if refusal else 0
     if state.drain is DrainCause.DRIVER and state.after_stop is not None:
         # The failure that began this drain was judged already; that the engine now ended adds nothing.
-        history, verdict = state.history, state.after_stop
+        history, verdict = state.history, _from_now(state.after_stop, now)
+        failure = state.failure or failure
     elif state.start is StartCause.RELOAD and state.phase in {Phase.PREFLIGHT, Phase.STARTING, Phase.LOADING}:
         history, verdict = state.history, Verdict(Next.STOPPED, "the reload's new model failed: the old one comes back")
     else:
@@ -295,7 +352,8 @@ def _failed(state: ReplicaState, given: Input, policy: RestartPolicy, now: float
         )
         if state.drain in {DrainCause.OPERATOR, DrainCause.RELOAD}:
             verdict = Verdict(Next.STOPPED, f"it ended while it was drained for {state.drain}")
-    judged = replace(state, history=history, failure=failure, failed_at=now, refusals=refusals)
+    failed_at = state.failed_at if failure is state.failure else now
+    judged = replace(state, history=history, failure=failure, failed_at=failed_at, refusals=refusals)
     if not given.process_left:
         done = _follow(replace(judged, after_stop=None, drain=None), verdict, policy, now)
         return replace(done, actions=(Action.CLEAR_PROCESS, *done.actions), verdict=verdict)
@@ -314,8 +372,10 @@ def _stable(state: ReplicaState, _given: Input, policy: RestartPolicy, now: floa
 def _reset(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
     """The operator closes the breaker; a replica that waits is tried at once."""
     reset = replace(state, history=restart.closed(state.history))
-    if state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN, Phase.FAILED}:
+    if state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN, Phase.FAILED, Phase.HALF_OPEN}:
         return _begin(reset, StartCause.OPERATOR, policy, now, given.reason or "the circuit was reset")
+    if state.after_stop is not None and state.after_stop.next is not Next.STOPPED:
+        reset = replace(reset, after_stop=Verdict(Next.START, "the circuit was reset"))
     return Step(reset, reason="the circuit was reset")
 
 
@@ -331,6 +391,8 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Rule] = MappingProxyType(
         (Phase.STARTING, Signal.STOP): _stop,
         (Phase.LOADING, Signal.BECAME_READY): _became_ready,
         (Phase.LOADING, Signal.FAILED): _failed,
+        (Phase.LOADING, Signal.DRAIN): _drain_once_ready,
+        (Phase.LOADING, Signal.UNDRAIN): _undrain_loading,
         (Phase.LOADING, Signal.STOP): _stop,
         (Phase.READY, Signal.FAILED): _failed,
         (Phase.READY, Signal.DRAIN): _drain,
@@ -338,9 +400,12 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Rule] = MappingProxyType(
         (Phase.READY, Signal.STABLE): _stable,
         (Phase.DRAINING, Signal.FAILED): _failed,
         (Phase.DRAINING, Signal.UNDRAIN): _undrain,
+        (Phase.DRAINING, Signal.DRAIN): _drain_broken,
+        (Phase.DRAINING, Signal.START): _start_after_stop,
         (Phase.DRAINING, Signal.STOP): _stop,
         (Phase.STOPPING, Signal.GONE): _gone,
         (Phase.STOPPING, Signal.STOP): _stop_again,
+        (Phase.STOPPING, Signal.START): _start_after_stop,
         (Phase.BACKOFF, Signal.START): _start,
         (Phase.BACKOFF, Signal.TIMER): _timer,
         (Phase.BACKOFF, Signal.RECHECK): _recheck,

@@ -33,12 +33,13 @@ class BreakerKind(StrEnum):
 
 
 class Next(StrEnum):
-    """What is to follow a failure."""
+    """What is to follow a failure or a stop; ``start`` is an operator's wish for a start right after it."""
 
     BACKOFF = "backoff"
     CIRCUIT_OPEN = "circuit_open"
     FAILED = "failed"
     STOPPED = "stopped"
+    START = "start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class RestartHistory:
 
     :param failures: consecutive failures, without those of the driver.
     :param driver_failures: consecutive driver and CUDA failures.
-    :param restarts: when the supervisor restarted this replica, oldest first; only the rate window is kept.
+    :param restarts: when the supervisor restarted this replica, oldest first; only the longest window is kept.
     :param restart_count: all restarts ever made by the supervisor; never falls.
     :param last_open_ms: how long the breaker was opened for last; 0 once it has closed.
     :param oom_times: when the replica ran out of memory, for naming an OOM storm.
@@ -135,6 +136,15 @@ class Verdict:
     storm: str | None = None
     opened: bool = False
     rate_limited: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """For the store."""
+        return {"next": str(self.next), "reason": self.reason, "at": self.at, "delay_ms": self.delay_ms}
+
+    @classmethod
+    def from_json(cls, doc: Mapping[str, Any]) -> Verdict:
+        """The inverse of :meth:`as_json`: what is still to be done, without what was announced already."""
+        return cls(Next(doc["next"]), doc["reason"], doc["at"], doc["delay_ms"])
 
 
 #: 5 out-of-memory failures within a minute are an OOM storm (behaviour B-SUPER-038).
@@ -202,8 +212,10 @@ def after_failure(
             return history, Verdict(Next.STOPPED, 'exit code 0 is not a failure and on_exit_zero is "stop"')
         case FailureClass.CLEAN_EXIT:
             delay = backoff_ms(policy, 1, driver=False, spread=spread)
+            if (storm := _storm(history, policy, now)) is not None:
+                return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, storm, "restart_storm")
             reason = f'on_exit_zero is "restart": started again in {delay} ms'
-            return history, Verdict(Next.BACKOFF, reason, at=now + delay / 1000, delay_ms=delay)
+            return history, _delayed(history, policy, now, delay, reason, None)
         case FailureClass.CRASH | FailureClass.DRIVER:
             counted = _count(history, policy, failure_class, now, ready_for_ms, out_of_memory=out_of_memory)
             return _after_counted(counted, policy, failure_class, now, spread)
@@ -245,11 +257,17 @@ def _after_counted(
     if not driver and history.failures >= policy.breaker_failures:
         reason = f"{history.failures} consecutive failures"
         return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, reason, oom_storm)
-    in_storm = recent(history.restarts, now, policy.storm_open_window_ms)
-    if len(in_storm) >= policy.storm_open:
-        reason = f"{len(in_storm)} restarts within {policy.storm_open_window_ms / 1000:g} s"
-        return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, reason, "restart_storm")
+    if (storm := _storm(history, policy, now)) is not None:
+        return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, storm, "restart_storm")
     return history, _backoff(history, policy, now, spread, driver=driver, storm=oom_storm)
+
+
+def _storm(history: RestartHistory, policy: RestartPolicy, now: float) -> str | None:
+    """Whether there were so many restarts that the breaker opens: why, in words."""
+    in_storm = recent(history.restarts, now, policy.storm_open_window_ms)
+    if len(in_storm) < policy.storm_open:
+        return None
+    return f"{len(in_storm)} restarts within {policy.storm_open_window_ms / 1000:g} s"
 
 
 def _open(
@@ -273,8 +291,14 @@ def _backoff(
 ) -> Verdict:
     consecutive = history.failures + history.driver_failures
     delay = backoff_ms(policy, consecutive, driver=driver, spread=spread)
+    return _delayed(history, policy, now, delay, f"failure {consecutive} in a row: restart in {delay} ms", storm)
+
+
+def _delayed(
+    history: RestartHistory, policy: RestartPolicy, now: float, delay: int, reason: str, storm: str | None
+) -> Verdict:
+    """A restart after ``delay`` milliseconds, or as soon as the rate window allows it, if that is later."""
     at = now + delay / 1000
-    reason = f"failure {consecutive} in a row: restart in {delay} ms"
     window = recent(history.restarts, now, policy.rate_window_ms)
     limited = False
     if len(window) >= policy.rate:
@@ -293,11 +317,18 @@ def _backoff(
 
 def after_restart(history: RestartHistory, policy: RestartPolicy, now: float) -> tuple[RestartHistory, str | None]:
     """Note that the supervisor restarts the replica now. The second value is a storm warning in words, or ``None``."""
-    window = (*recent(history.restarts, now, policy.rate_window_ms), now)
-    history = replace(history, restarts=window, restart_count=history.restart_count + 1)
-    if len(window) > policy.storm_warn:
-        return history, f"{len(window)} restarts within {policy.rate_window_ms / 1000:g} s"
+    kept_ms = max(policy.rate_window_ms, policy.storm_open_window_ms)
+    restarts = (*recent(history.restarts, now, kept_ms), now)
+    history = replace(history, restarts=restarts, restart_count=history.restart_count + 1)
+    count = len(recent(restarts, now, policy.rate_window_ms))
+    if count > policy.storm_warn:
+        return history, f"{count} restarts within {policy.rate_window_ms / 1000:g} s"
     return history, None
+
+
+def is_open(history: RestartHistory, now: float) -> bool:
+    """Whether the breaker forbids a start now. Once its time is over, one trial is allowed."""
+    return history.state is BreakerState.OPEN and (history.open_until is None or now < history.open_until)
 
 
 def half_open(history: RestartHistory) -> RestartHistory:
@@ -307,7 +338,8 @@ def half_open(history: RestartHistory) -> RestartHistory:
 
 def after_stable(history: RestartHistory, policy: RestartPolicy, ready_for_ms: float) -> RestartHistory:
     """Forget what a replica that has been Ready for ``ready_for_ms`` has outlived."""
-    if history.state is BreakerState.HALF_OPEN and ready_for_ms >= policy.breaker_stable_ms:
+    # Open, though Ready: a reload started it, and its new model runs well.
+    if history.state is not BreakerState.CLOSED and ready_for_ms >= policy.breaker_stable_ms:
         return closed(history)
     if history.state is BreakerState.CLOSED and ready_for_ms >= policy.stable_ms:
         return replace(history, failures=0, driver_failures=0)
@@ -329,7 +361,7 @@ def closed(history: RestartHistory) -> RestartHistory:
 
 def next_stable_ms(history: RestartHistory, policy: RestartPolicy, ready_for_ms: float) -> float | None:
     """After how many more milliseconds of Ready :func:`after_stable` would change something; ``None`` if never."""
-    if history.state is BreakerState.HALF_OPEN:
+    if history.state is not BreakerState.CLOSED:
         return max(0.0, policy.breaker_stable_ms - ready_for_ms)
     if history.failures or history.driver_failures:
         return max(0.0, policy.stable_ms - ready_for_ms)
