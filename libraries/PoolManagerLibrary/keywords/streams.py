@@ -10,11 +10,14 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import grpc
 from robot.api.deco import keyword
 
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError, WaitTimeout
 from PoolManagerLibrary.event_log import sse_frames
-from PoolManagerLibrary.keywords.base import Keywords
+from PoolManagerLibrary.grpc_client import refusal
+from PoolManagerLibrary.keywords.base import Keywords, says
+from PoolManagerLibrary.outcome import Outcome, Protocol
 from PoolManagerLibrary.units import seconds
 
 _COMPARED = ("kind", "pool_id", "replica_id", "from", "to", "code", "reason")
@@ -105,6 +108,48 @@ class StreamKeywords(Keywords):
                     f"{self.explain(pool)}"
                 )
         return len(statuses)
+
+    @keyword
+    def call_grpc_stream(
+        self,
+        method: str,
+        at_most: int = 1_000,
+        timeout: timedelta = timedelta(seconds=5),
+        metadata: dict[str, str] | None = None,
+        **fields: Any,
+    ) -> Outcome:
+        """Calls a streaming method of ``pool_managerd.v1.PoolManager``, and notes its messages as the answer's body.
+
+        It reads until the stream ends, or has given ``at_most`` messages. Fields as for `Call Grpc`.
+
+        Example:
+        | Call Grpc Stream | GetLogs | pool_id=chat | tail=10 |
+        | Answer Should Be | OK |
+        """
+        given = {key: value if key in {"pool_id", "replica"} else says(str(value)) for key, value in fields.items()}
+        if "pool_id" in given:
+            given["pool_id"] = self.scenario.pool_id(given["pool_id"])
+        daemon = self.daemon
+        self.scenario.act(f"gRPC {method}")
+        at, started = time.time(), time.monotonic()
+        messages, cancel = daemon.grpc.stream(method, given, timeout=seconds(timeout), metadata=metadata)
+        try:
+            body = list(itertools.islice(messages, at_most))
+        except grpc.RpcError as error:
+            return self.scenario.answered(refusal(error, f"gRPC {method}", at=at, elapsed=time.monotonic() - started))
+        finally:
+            cancel()
+        return self.scenario.answered(
+            Outcome(
+                Protocol.GRPC,
+                f"gRPC {method}",
+                ok=True,
+                status="OK",
+                body=body,
+                at=at,
+                elapsed=time.monotonic() - started,
+            )
+        )
 
     @keyword
     def open_stalled_watcher(self, since: int | None = None) -> None:
