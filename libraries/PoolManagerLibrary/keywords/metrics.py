@@ -53,8 +53,8 @@ class MetricKeywords(Keywords):
         asked until it holds.
 
         Example:
-        | Get Metric | pool_ready | == | 1 | pool=chat |
-        | Get Metric | lease_expired_total | == | 1 | pool=chat | within=1 s |
+        | Get Metric | pool_ready | equals | 1 | pool=chat |
+        | Get Metric | lease_expired_total | equals | 1 | pool=chat | within=1 s |
         """
 
         def look() -> tuple[float | None, Exception | None]:
