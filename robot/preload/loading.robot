@@ -26,7 +26,7 @@ Only the required keys make a pool that loads
     ...    [devices]    source = "simulated"    simulated_dir = "{devices}"
     ...    [[pool]]    id = "pool"    engine = "simulated"    model = "models/small.gguf"
     When the daemon is started
-    Then the only pool becomes ready within 5 s
+    Then the only pool becomes ready within 20 s
     And it went from stopped to ready
 
 The engine is the program that the config names

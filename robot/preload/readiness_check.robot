@@ -52,18 +52,6 @@ An engine that is never ready fails at the readiness timeout
     And it failed 500 ms to 1500 ms after its spawn
     And the pool is never in phase ready
 
-Waiting for a turn to load does not count
-    [Tags]    B-PRELOAD-013    OC-POOL-3002    OC-POOL-3003
-    Given a daemon of its own    server.max_parallel_loads=1
-    And a pool named first whose engine needs 1.2 s to load
-    And a pool named second    readiness.timeout_ms=600 ms
-    When pool first is preloaded
-    And pool second is preloaded
-    Then pool first is ready within 6 s
-    And pool second is ready within 6 s
-    And pool second waited longer for its turn than its readiness timeout
-    And pool second goes through preflight, preflight, starting, loading, ready
-
 Another program's 200 on the engine's port is not the engine's
     [Tags]    B-PRELOAD-051    OC-POOL-3001
     Given a pool whose engine needs 60 s to listen    readiness.timeout_ms=1 s    restart.initial_ms=30 s
@@ -114,12 +102,6 @@ The default of ${key} is ${value}
 It failed ${least} to ${most} after its spawn
     Time Between Phases    loading    stopping    >=    ${least}
     Time Between Phases    loading    stopping    <=    ${most}
-
-Pool ${name} waited longer for its turn than its readiness timeout
-    Time Between Phases    preflight    starting    >=    600 ms    ${name}
-
-Pool ${name} is ready within ${time}
-    Wait Until Pool Is Ready    ${name}    ${time}
 
 Another program answers 200 on the engine's port
     ${url} =    Get Replica Field    r0    url

@@ -14,8 +14,8 @@ Pools marked preload are loaded when the daemon starts, and no others
     ...    code | true | -
     ...    lazy | false | -
     When the daemon is started
-    Then pool chat becomes ready within 5 s
-    And pool code becomes ready within 5 s
+    Then pool chat becomes ready within 20 s
+    And pool code becomes ready within 20 s
     And pool chat was loaded by serve, and by no caller
     And pool code was loaded by serve, and by no caller
     And pool lazy has never left phase stopped
@@ -32,7 +32,7 @@ A drained pool stays drained over a restart although it is marked preload
     And every pool is ready
     And a caller waits 5 s for the drain of pool gone
     When the daemon is stopped and started again
-    Then pool chat becomes ready within 5 s
+    Then pool chat becomes ready within 20 s
     And pool gone is in phase stopped
     And pool gone shows desired stopped
     And no engine process of pool gone was started
@@ -48,11 +48,11 @@ A pool that cannot load stops neither the daemon nor the other pools
     ...    weak | true | - | - | exits with code 3
     ...    omega | true | - | - | -
     When the daemon is started
-    Then pool alpha becomes ready within 5 s
-    And pool omega becomes ready within 5 s
+    Then pool alpha becomes ready within 20 s
+    And pool omega becomes ready within 20 s
     And the last error of pool huge is INSUFFICIENT_VRAM
     And the last error of pool lost is MODEL_NOT_FOUND
-    And the last error of pool weak is ENGINE_EXITED within 3 s
+    And the last error of pool weak is ENGINE_EXITED within 10 s
     And the daemon still serves
 
 The first preload makes the state directory for the daemon's user only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import shutil
@@ -355,6 +356,36 @@ class ComingUpKeywords(Keywords):
             )
 
     @keyword
+    def handoff_file_should_be_gone_within(self, within: timedelta, after: str = "act", engine: str = "the engine") -> None:
+        """Checks that the watched handoff file was not seen later than a time after the last act, or an event of a kind.
+
+        Example:
+        | Watch Handoff File |
+        | Kill Engine |
+        | Handoff File Should Be Gone Within | 500 ms |
+        """
+        watch: _FileWatch = self.scenario.memory["handoff_watch"]
+        since = self.scenario.act_at
+        if after != "act":
+            pool, _ = self.scenario.replica(engine)
+            self.world.sync_events()
+            found = [one for one in self.pool_events(pool) if one.kind == after and one.at > watch.began]
+            if not found:
+                raise ExpectationFailed(f"There is no event of kind {after}.\n{self.explain(pool)}")
+            since = found[0].at
+        wait_until(
+            watch.path.exists,
+            lambda there: not there,
+            timeout=max(0.0, since + seconds(within) - time.time()) + 0.05,
+            expected=f"{watch.path.name} to be gone",
+        )
+        watch.stop()
+        took = watch.last_seen - since
+        logger.info(f"Last seen {show_seconds(took)} after {after}.")
+        if took > seconds(within):
+            raise ExpectationFailed(f"{watch.path.name} was there for {show_seconds(took)}; {within} are allowed.")
+
+    @keyword
     def create_engine_binary(self, name: str = "my-engine") -> str:
         """Makes a program file of its own that can run the stand-in (a copy of Python), and returns its path, for ``binary``.
 
@@ -508,6 +539,7 @@ def _check_follows(sample: Sample, min_ready: int) -> None:
         raise ExpectationFailed(f"{sample.surface} showed {seen}; from its replicas follows {expected}: {replicas}")
 
 
+@functools.cache
 def _defaults() -> dict[str, str]:
     text = subprocess.run([*program(), "example-config"], capture_output=True, text=True, check=True, timeout=30).stdout
     table, found = "", dict[str, str]()
