@@ -220,6 +220,16 @@ class LeaseKeywords(Keywords):
         return check(value, assertion_operator, assertion_expected, f"{field} of {lease}")
 
     @keyword
+    def get_granted_leases(self, name: str = "the pool") -> list[dict[str, Any]]:
+        """Returns the leases that the scenario was granted on a pool, as the grants said, whatever became of them.
+
+        Example:
+        | ${granted} = | Get Granted Leases | chat |
+        """
+        pool_id = self.scenario.pool_id(name)
+        return [lease.document for lease in self.scenario.leases if lease.pool_id == pool_id]
+
+    @keyword
     def listed_leases_should_be_those_held(self, name: str = "the pool") -> None:
         """Checks that the daemon lists exactly the leases that the scenario was granted and has not released.
 
