@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import itertools
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -51,9 +52,11 @@ class World:
         self._shared: Daemon | None = None
         self._root: Path | None = None
         self._reaper: subprocess.Popen[bytes] | None = None
-        self._counter = itertools.count(1)
+        # Processes are told apart by their pool's id, so runs side by side begin at different places.
+        self._counter = itertools.count(secrets.randbelow(35 * 36**4) + 36**4)
         self._remote: RemoteDaemon | None = None
         self.closed = False
+        self._given: dict[str, Any] = {}
 
     # -- the run ------------------------------------------------------------------------------------------------
 
@@ -98,7 +101,7 @@ class World:
         return left
 
     def next_id(self) -> str:
-        """A short word that no other scenario of this run has."""
+        """A short word that no other scenario has, of this run or one beside it."""
         number = next(self._counter)
         digits = ""
         while True:
@@ -112,8 +115,14 @@ class World:
     @property
     def url(self) -> str | None:
         """The daemon given by ``--variable URL:…``, or None."""
-        value = variable("URL")
+        if not self._given:
+            self.note_given()
+        value = self._given["URL"]
         return str(value) if value else None
+
+    def note_given(self) -> None:
+        """Read the run's variables before a test begins, whose own variables may have the same names."""
+        self._given = {name: variable(name) for name in ("URL", "GRPC", "TOKEN")}
 
     def need_local(self, what: str) -> None:
         """Skip a test that needs more of a given daemon than its API.
@@ -155,7 +164,7 @@ class World:
             url = self.url
             if url is not None:
                 if self._remote is None:
-                    self._remote = self.remote(url, variable("GRPC"), _secret(variable("TOKEN")))
+                    self._remote = self.remote(url, self._given["GRPC"], _secret(self._given["TOKEN"]))
                     self._remote.events.start()
                 self.scenario.daemon = self._remote
             else:
