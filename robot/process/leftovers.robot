@@ -1,12 +1,14 @@
 *** Settings ***
-Documentation       Nothing that an engine started outlives it: not in its group, not in a session of its own, not as a zombie.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           process
+Documentation    Nothing that an engine started outlives it: not in its group, not in a session of its own, not as a zombie.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        process
 
 
 *** Test Cases ***
 SIGKILL reaches the whole process group
-    [Tags]    B-PROC-016
+    [Tags]    b-proc-016
     Given a ready pool whose engine ignores SIGTERM and starts a child    stop.grace_ms=100 ms
     And the engine's child is noted, in its process group
     When the pool is stopped
@@ -17,7 +19,7 @@ SIGKILL reaches the whole process group
     And no process of the pool is left within 0 s
 
 A child of an engine that ended by itself is ended, too
-    [Tags]    B-PROC-016
+    [Tags]    b-proc-016
     Given a ready pool whose engine starts a child
     And the engine's child is noted, in its process group
     When the pool is stopped
@@ -26,8 +28,8 @@ A child of an engine that ended by itself is ended, too
     And no process of the pool is left within 0 s
 
 What a crashed engine leaves behind is ended before the next start
-    [Tags]    B-PROC-017
-    Given a ready pool whose engine starts a child    restart.initial_ms=50 ms    restart.floor_ms=50 ms
+    [Tags]    b-proc-017
+    Given a ready pool whose engine starts a child    restart.initial_ms=300 ms    restart.floor_ms=100 ms
     And the engine's child is noted, in its process group
     When the engine is killed
     Then the pool becomes unready within 1 s
@@ -35,7 +37,7 @@ What a crashed engine leaves behind is ended before the next start
     And the engine's child had ended before the next start
 
 A descendant that left group and session is ended with the engine at a stop
-    [Tags]    B-PROC-029
+    [Tags]    b-proc-029
     Given a ready pool    simulated.child=orphan
     And the engine's child is noted, in a session of its own and with no parent left
     When the pool is stopped
@@ -44,8 +46,8 @@ A descendant that left group and session is ended with the engine at a stop
     And no process of the pool is left within 0 s
 
 A descendant that left group and session is ended before the next start
-    [Tags]    B-PROC-029
-    Given a ready pool    simulated.child=orphan    restart.initial_ms=50 ms    restart.floor_ms=50 ms
+    [Tags]    b-proc-029
+    Given a ready pool    simulated.child=orphan    restart.initial_ms=300 ms    restart.floor_ms=100 ms
     And the engine's child is noted, in a session of its own and with no parent left
     When the engine is killed
     Then the pool becomes unready within 1 s
@@ -53,7 +55,7 @@ A descendant that left group and session is ended before the next start
     And the engine's child had ended before the next start
 
 No zombie of an engine is left, however it ended
-    [Tags]    B-PROC-024
+    [Tags]    b-proc-024
     [Template]    An engine that ${ends} leaves no zombie
     is killed
     dies of SIGSEGV
@@ -62,7 +64,7 @@ No zombie of an engine is left, however it ended
     is stopped
 
 An adopted engine is nobody's child here, and its end is noticed all the same
-    [Tags]    B-PROC-024
+    [Tags]    b-proc-024
     Given a daemon of its own
     And a ready pool    restart.initial_ms=10 s    restart.max_ms=10 s
     And the pid of the engine is noted
@@ -82,7 +84,7 @@ The engine's child is noted, in its process group
     ${children} =    Get Engine Children
     Get Process    ${children}[0]    group    ==    ${main}
     Watch Ends Of Processes    @{children}
-    VAR    @{CHILDREN}    @{children}    scope=TEST
+    VAR    @{CHILDREN} =    @{children}    scope=TEST
 
 The engine's child is noted, in a session of its own and with no parent left
     ${main} =    Get Engine Pid
@@ -91,7 +93,7 @@ The engine's child is noted, in a session of its own and with no parent left
     Get Process    ${children}[0]    group    !=    ${main}
     Get Process    ${children}[0]    parent    !=    ${main}
     Watch Ends Of Processes    @{children}
-    VAR    @{CHILDREN}    @{children}    scope=TEST
+    VAR    @{CHILDREN} =    @{children}    scope=TEST
 
 The engine's child is gone
     FOR    ${pid}    IN    @{CHILDREN}

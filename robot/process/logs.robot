@@ -1,12 +1,14 @@
 *** Settings ***
-Documentation       What an engine prints is found in its log file at once, belongs to the daemon's user alone, and outlives restarts.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           process
+Documentation    What an engine prints is found in its log file at once, belongs to the daemon's user alone, and outlives restarts.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        process
 
 
 *** Test Cases ***
 What a started engine prints is found once the preload has been accepted
-    [Tags]    B-API-014    OC-POOL-3030
+    [Tags]    b-api-014    oc-pool-3030
     Given a pool whose engine logs "hello from the engine" while loading
     When the pool is preloaded
     Then it answers 202
@@ -14,7 +16,7 @@ What a started engine prints is found once the preload has been accepted
     And the pool log file of the engine leads to the log of the first replica
 
 With several replicas the pool's log leads to the first one's
-    [Tags]    B-API-014    OC-POOL-3030
+    [Tags]    b-api-014    oc-pool-3030
     Given a pool whose engine logs "hello from a replica" while loading    replicas=2
     When the pool is preloaded
     Then it answers 202
@@ -23,7 +25,7 @@ With several replicas the pool's log leads to the first one's
     And the pool log file of the engine leads to the log of the first replica
 
 What a running engine writes is in its log within 1 s
-    [Tags]    B-PROC-003    B-PROC-004
+    [Tags]    b-proc-003    b-proc-004
     Given a ready pool
     When the engine logs "a line to stdout" to stdout
     Then the log of the engine has "a line to stdout" within 1 s
@@ -32,13 +34,13 @@ What a running engine writes is in its log within 1 s
     And both lines stand whole in the same file    a line to stdout    a line to stderr
 
 The log lies in the state directory and is the daemon's user's alone
-    [Tags]    B-PROC-005
+    [Tags]    b-proc-005
     Given a ready pool
     Then the log of the engine is a plain file in the state directory
     And only the daemon's user can read or write it
 
 A log that others could read is closed to them at the next start
-    [Tags]    B-PROC-005
+    [Tags]    b-proc-005
     Given a ready pool
     And the pool is stopped
     And everybody may read the log of the engine
@@ -47,8 +49,10 @@ A log that others could read is closed to them at the next start
     And only the daemon's user can read or write it
 
 A restart adds to the log and keeps the lines of the run before
-    [Tags]    B-PROC-006
-    Given a ready pool whose engine logs "a run begins" while loading    restart.initial_ms=50 ms    restart.floor_ms=50 ms
+    [Tags]    b-proc-006
+    Given a ready pool whose engine logs "a run begins" while loading
+    ...    restart.initial_ms=50 ms
+    ...    restart.floor_ms=50 ms
     And the engine logs "before the crash"
     And the log of the engine has "before the crash" within 1 s
     When the engine is killed
@@ -77,7 +81,7 @@ Both lines stand whole in the same file
 The log of the engine is a plain file in the state directory
     ${id} =    Get Pool Id
     ${folder} =    Get Daemon    state_dir
-    ${path} =    Set Variable    ${folder}/engine-${id}-r0.log
+    VAR    ${path} =    ${folder}/engine-${id}-r0.log
     Should Be True    os.path.isfile($path) and not os.path.islink($path)    ${path} should be a plain file.
 
 Only the daemon's user can read or write it

@@ -1,13 +1,15 @@
 *** Settings ***
-Documentation       Who runs is written down: one pid file per replica and one per pool, next to a log, a port and a handoff file of its own.
-Library             Collections
-Resource            PoolManagerResources/scenario.resource
-Test Tags           process
+Documentation    Who runs is written down: one pid file per replica and one per pool, next to a log, a port and a handoff file of its own.
+
+Library          Collections
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        process
 
 
 *** Test Cases ***
 An accepted preload leaves pid files, and each pool has its own
-    [Tags]    B-API-015
+    [Tags]    b-api-015
     Given a pool named chat whose engine never becomes ready
     And a pool named code whose engine never becomes ready
     When both pools are preloaded
@@ -19,14 +21,14 @@ An accepted preload leaves pid files, and each pool has its own
     And the two pools' pid files have different pids
 
 The pid in the file is the pid in the status
-    [Tags]    B-PROC-021
+    [Tags]    b-proc-021
     Given a ready pool    replicas=2
     Then the pid file of engine r0 names the pid in the status
     And the pid file of engine r1 names the pid in the status
     And the pool's pid file names its first replica
 
 The pid file follows a restart
-    [Tags]    B-PROC-021
+    [Tags]    b-proc-021
     Given a ready pool    restart.initial_ms=50 ms    restart.floor_ms=50 ms
     And the pid of the engine is noted
     When the engine is killed
@@ -37,12 +39,12 @@ The pid file follows a restart
     And the pool's pid file names its first replica
 
 A pid file holds the decimal pid and at most one newline
-    [Tags]    B-PROC-022
+    [Tags]    b-proc-022
     Given a ready pool    replicas=2
     Then the pid files of engine r0 and engine r1 and of the pool hold nothing but a number
 
 Each replica has a process, a port, a log, a pid file and a handoff file of its own
-    [Tags]    B-PROC-023
+    [Tags]    b-proc-023
     Given a ready pool    replicas=3
     Then the replicas r0, r1 and r2 are shown with different pids and ports
     And each replica has a log file, a pid file and a handoff file of its own
@@ -84,7 +86,7 @@ The pid files of ${first} and ${second} and of the pool hold nothing but a numbe
 
 The replicas r0, r1 and r2 are shown with different pids and ports
     ${status} =    Get Pool
-    ${replicas} =    Set Variable    ${status}[replicas]
+    VAR    ${replicas} =    ${status}[replicas]
     Should Be Equal    ${{ [one['replica_id'] for one in $replicas] }}    ${{ ['r0', 'r1', 'r2'] }}
     Length Should Be    ${{ {one['pid'] for one in $replicas} }}    3
     Length Should Be    ${{ {one['url'] for one in $replicas} }}    3
@@ -95,7 +97,7 @@ The replicas r0, r1 and r2 are shown with different pids and ports
 
 Each replica has a log file, a pid file and a handoff file of its own
     FOR    ${kind}    IN    log    pid    handoff
-        ${files} =    Create List
+        VAR    @{files} =    @{EMPTY}
         FOR    ${replica}    IN    r0    r1    r2
             ${path} =    State File Should Exist    ${kind}    ${replica}
             ${stat} =    Evaluate    os.stat($path).st_ino

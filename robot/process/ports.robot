@@ -1,13 +1,15 @@
 *** Settings ***
-Documentation       Where an engine listens: on a port of its own from the range, or on the one that the operator fixed, once that is free.
-Library             Collections
-Resource            PoolManagerResources/scenario.resource
-Test Tags           process
+Documentation    Where an engine listens: on a port of its own from the range, or on the one that the operator fixed, once that is free.
+
+Library          Collections
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        process
 
 
 *** Test Cases ***
 A fixed port that another program holds is named with its holder, and nothing is started or counted
-    [Tags]    B-PROC-025
+    [Tags]    b-proc-025
     Given another program listens on a port
     And a pool on that port    breaker.failures=1
     When the pool is preloaded
@@ -18,7 +20,7 @@ A fixed port that another program holds is named with its holder, and nothing is
     And nothing was counted towards restarts or the breaker
 
 The pool becomes ready by itself once its fixed port is free
-    [Tags]    B-PROC-025
+    [Tags]    b-proc-025
     Given another program listens on a port
     And a pool on that port    load_ms=200 ms    breaker.failures=1
     When the pool is preloaded
@@ -30,17 +32,21 @@ The pool becomes ready by itself once its fixed port is free
     And nothing was counted towards restarts or the breaker
 
 However often a taken port is looked at, it counts for nothing
-    [Tags]    B-PROC-025
+    [Tags]    b-proc-025
     Given another program listens on a port
-    And a pool on that port    breaker.failures=2    restart.initial_ms=50 ms    restart.floor_ms=50 ms    restart.max_ms=100 ms
+    And a pool on that port
+    ...    breaker.failures=2
+    ...    restart.initial_ms=50 ms
+    ...    restart.floor_ms=50 ms
+    ...    restart.max_ms=100 ms
     When the pool is preloaded
     Then the start has been refused for its port at least 3 times within 5 s
     And nothing was counted towards restarts or the breaker
     And no engine process was started
     And no event of kind breaker comes within 0 ms
 
-20 pools started at once get 20 different ports from the range
-    [Tags]    B-PROC-026
+Pools started at once, 20 of them, get 20 different ports from the range
+    [Tags]    b-proc-026
     Given a GPU with 40 GiB
     And 20 pools    gpu=the GPU    share_devices=true    vram_bytes=1 GiB    simulated.vram_bytes=1 GiB
     When every pool is preloaded
@@ -48,7 +54,7 @@ However often a taken port is looked at, it counts for nothing
     And the 20 pools listen on different ports of the range
 
 A port of the range that another program holds is passed over
-    [Tags]    B-PROC-030    OC-POOL-3001
+    [Tags]    b-proc-030    oc-pool-3001
     Given another program listens on a port
     And a daemon of its own whose range is that port and the next two
     And a pool
@@ -59,7 +65,7 @@ A port of the range that another program holds is passed over
     And nothing was counted towards restarts or the breaker
 
 A port of the range that is taken just before the engine listens is replaced by another one
-    [Tags]    B-PROC-030    OC-POOL-3001
+    [Tags]    b-proc-030    oc-pool-3001
     Given a pool    breaker.failures=1    restart.initial_ms=30 s    restart.max_ms=30 s
     And for its next 2 starts the engine finds its port taken
     When the pool is preloaded
@@ -73,7 +79,7 @@ A port of the range that is taken just before the engine listens is replaced by 
 *** Keywords ***
 Another program listens on a port
     ${port} =    Occupy Port
-    VAR    ${PORT}    ${port}    scope=TEST
+    VAR    ${PORT} =    ${port}    scope=TEST
 
 The other program lets go of the port
     Free Port    ${PORT}
@@ -87,7 +93,12 @@ The error names the port and the pid of its holder
     Error Should Name    port ${PORT}    pid ${pid}
 
 Nothing was counted towards restarts or the breaker
-    Pool Should Show    the pool    restart_count 0    breaker.state closed    breaker.failures 0    breaker.driver_failures 0
+    Pool Should Show
+    ...    the pool
+    ...    restart_count 0
+    ...    breaker.state closed
+    ...    breaker.failures 0
+    ...    breaker.driver_failures 0
     Get Event Count    the pool    should be    ${0}    kind=restart_scheduled
 
 The engine listens on that port
@@ -101,7 +112,7 @@ The start has been refused for its port at least ${count} times within ${time}
 
 The 20 pools listen on different ports of the range
     ${range} =    The configured range of ports
-    ${ports} =    Create List
+    VAR    @{ports} =    @{EMPTY}
     FOR    ${number}    IN RANGE    1    21
         ${url} =    Get Replica Field    p${number}/r0    url
         ${port} =    Evaluate    int($url.rpartition(':')[2])

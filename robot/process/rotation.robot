@@ -1,12 +1,14 @@
 *** Settings ***
-Documentation       An engine log that grows is copied aside and emptied under the engine, which goes on writing into the same file.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           process    OC-POOL-3030
+Documentation    An engine log that grows is copied aside and emptied under the engine, which goes on writing into the same file.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        process    oc-pool-3030
 
 
 *** Test Cases ***
 A log that outgrows its limit is copied aside and emptied, and the engine goes on writing to it
-    [Tags]    B-PROC-027
+    [Tags]    b-proc-027
     Given a daemon of its own    log.engine_log_max_bytes=20KiB    log.engine_log_keep=2
     And a ready pool
     And the file that the engine writes to is noted
@@ -36,7 +38,7 @@ The engine writes ${size} of lines that say "${word}"
 
 The file that the engine writes to is noted
     ${inode} =    The file behind the engine's standard output
-    VAR    ${INODE}    ${inode}    scope=TEST
+    VAR    ${NOTED_INODE} =    ${inode}    scope=TEST
 
 The file behind the engine's standard output
     ${pid} =    Get Engine Pid
@@ -46,8 +48,8 @@ The file behind the engine's standard output
 The current log is small, and still the file that the engine writes to
     ${path} =    Get State Path    log
     ${inode} =    The file behind the engine's standard output
-    Should Be Equal    ${inode}    ${INODE}
-    Should Be Equal    ${{ os.stat($path).st_ino }}    ${INODE}
+    Should Be Equal    ${inode}    ${NOTED_INODE}
+    Should Be Equal    ${{ os.stat($path).st_ino }}    ${NOTED_INODE}
     Should Be True    os.stat($path).st_size < 20 * 1024
 
 ${count} rotated logs are kept within ${time}

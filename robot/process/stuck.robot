@@ -1,16 +1,21 @@
 *** Settings ***
-Documentation       What no signal can end keeps its devices: the replica says so and nothing is started in its place.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           process
+Documentation    What no signal can end keeps its devices: the replica says so and nothing is started in its place.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        process
 
 
 *** Test Cases ***
 An engine that cannot be killed keeps its replica stopping and its devices reserved
     [Documentation]    A process that hangs in the kernel, as some do in a GPU driver, outlasts SIGKILL. Here a tracer holds it.
-    [Tags]    B-PROC-018
+    [Tags]    b-proc-018
     Given a GPU with 8 GiB
     And a pool named stuck that needs 6 GiB on the GPU    stop.grace_ms=50 ms    share_devices=true
-    And a pool named next that needs 4 GiB on the GPU    share_devices=true    restart.initial_ms=10 s    restart.max_ms=10 s
+    And a pool named next that needs 4 GiB on the GPU
+    ...    share_devices=true
+    ...    restart.initial_ms=10 s
+    ...    restart.max_ms=10 s
     And pool stuck has been preloaded
     And the engine of pool stuck cannot be killed
     When pool stuck is drained    deadline=0 s
@@ -32,7 +37,7 @@ An engine that cannot be killed keeps its replica stopping and its devices reser
 *** Keywords ***
 The engine of pool ${name} cannot be killed
     ${pid} =    Make Engine Unkillable    ${name}
-    VAR    ${STUCK}    ${pid}    scope=TEST
+    VAR    ${STUCK} =    ${pid}    scope=TEST
 
 The last error of pool ${name} names its pid and the waiting time within ${time}
     Wait Until Keyword Succeeds    ${time}    50 ms
