@@ -28,6 +28,7 @@ class ScenarioListener:
     def start_test(self, data: running.TestCase, result: result.TestCase) -> None:
         """Begin a scenario."""
         del result
+        self.world.note_given()
         self.world.scenario = Scenario(name=data.name, suite=data.parent.full_name if data.parent else "")
         teardown = data.teardown
         if not teardown or not teardown.name:
