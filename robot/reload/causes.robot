@@ -18,7 +18,7 @@ The CPU would have to help      offloads to the CPU                     CPU_SPIL
 *** Keywords ***
 A new engine that ${fault} is given up with the cause ${cause}
     [Documentation]    The answer has the new engine's cause, and the pool runs the old model again.
-    Given a ready pool    needs=1 GiB    readiness.timeout_ms=400 ms    readiness.probe_timeout_ms=200 ms
+    Given a ready pool    needs=1 GiB    readiness.timeout_ms=1 s    readiness.probe_timeout_ms=500 ms
     And a model file bad.gguf
     And with model bad.gguf the engine ${fault}
     When a caller waits 10 s for the reload of the pool to bad.gguf
