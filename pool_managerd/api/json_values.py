@@ -9,6 +9,8 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
+import orjson
+
 from pool_managerd.core.events import Event
 
 
@@ -51,5 +53,11 @@ def _scalar(value: Any) -> Any:
 
 
 def dump(value: Any) -> bytes:
-    """Render a value of :func:`to_json` as compact JSON in ASCII."""
-    return json.dumps(to_json(value), separators=(",", ":")).encode("ascii")
+    """Render a status dataclass, an event or a container of them as compact JSON in UTF-8."""
+    if isinstance(value, Event):
+        value = value.as_json()
+    try:
+        return orjson.dumps(value, default=to_json, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # Text that is no Unicode (an argument or file name in bytes), or an integer beyond 64 bits.
+        return json.dumps(to_json(value), separators=(",", ":")).encode("ascii")
