@@ -9,6 +9,7 @@ code lives inside the package, as ``pool_managerd.proto.pool_managerd.v1``, so t
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -30,6 +31,8 @@ def generate(into: Path) -> dict[str, str]:
     protoc = import_module("grpc_tools.protoc")
 
     well_known = Path(str(protoc.__file__)).parent / "_proto"
+    # protoc looks for its plugins (protoc-gen-mypy) on PATH; they lie beside this Python.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     status = protoc.main(
         [
             "protoc",
