@@ -27,7 +27,7 @@ from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
 from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.outcome import Protocol
 from PoolManagerLibrary.removal import engine_processes
-from PoolManagerLibrary.sampling import Sample
+from PoolManagerLibrary.sampling import SURFACES, Sample, Sampler
 from PoolManagerLibrary.units import seconds, show_seconds, show_time
 from PoolManagerLibrary.waiting import wait_until
 
@@ -141,7 +141,7 @@ class ComingUpKeywords(Keywords):
 
     @keyword
     def status_should_have_shown_ready_within(self, within: timedelta, name: str = "the pool") -> None:
-        """Ends the sampling and checks that the first status with live, ready and phase ready was seen soon after the first 200.
+        """Waits for the first status with live, ready and phase ready; it must come soon after the engine's first 200.
 
         Example:
         | Start Sampling Surfaces | the pool | HTTP status | gRPC status |
@@ -150,18 +150,25 @@ class ComingUpKeywords(Keywords):
         pool = self.scenario.pool(name)
         good = FaultKeywords(self.world).get_first_good_answer(f"{pool.alias}/r0")
         for surface in ("HTTP status", "gRPC status"):
-            samples = [sample for sample in self._samples(name) if sample.surface == surface]
-            wanted = {"live": True, "ready": True, "phase": "ready"}
-            shown = [one for one in samples if all(one.value[field] == value for field, value in wanted.items())]
-            if not shown:
-                raise ExpectationFailed(f"{surface} has never shown live true, ready true, phase ready.")
-            took = shown[0].asked - good
+            took = self._first_shown(name, surface, seconds(within) + 1).asked - good
             logger.info(f"{surface} showed it {show_seconds(took)} after the engine's first good answer.")
             if took > seconds(within):
                 raise ExpectationFailed(
-                    f"{surface} should show the pool ready within {show_seconds(seconds(within))} of the engine's first good "
-                    f"answer, it did so after {show_seconds(took)}."
+                    f"{surface} should show the pool ready within {show_seconds(seconds(within))} of the engine's first "
+                    f"good answer, it did so after {show_seconds(took)}."
                 )
+
+    def _first_shown(self, name: str, surface: str, patience: float) -> Sample:
+        wanted = {"live": True, "ready": True, "phase": "ready"}
+        sampler: Sampler = self.scenario.memory["samplers"][self.scenario.pool(name).pool_id]
+
+        def look() -> list[Sample]:
+            samples = [sample for sample in list(sampler.samples) if sample.surface == surface]
+            return [one for one in samples if all(one.value[field] == value for field, value in wanted.items())]
+
+        return wait_until(
+            look, bool, timeout=patience, expected=f"{surface} to show live true, ready true, phase ready"
+        ).value[0]
 
     # -- turns and attempts -------------------------------------------------------------------------------------
 
@@ -386,6 +393,83 @@ class ComingUpKeywords(Keywords):
             raise ExpectationFailed(f"{watch.path.name} was there for {show_seconds(took)}; {within} are allowed.")
 
     @keyword
+    def surfaces_should_have_been_seen_before_ready(
+        self, slow: int, quick: int, name: str = "the pool"
+    ) -> dict[str, int]:
+        """Checks how often each surface was looked at before the engine's first good answer: the command line ``slow``
+        times at least, the others ``quick`` times. Returns the numbers.
+
+        Example:
+        | Surfaces Should Have Been Seen Before Ready | 2 | 10 |
+        """  # noqa: D205  # one sentence
+        good = FaultKeywords(self.world).get_first_good_answer(f"{self.scenario.pool(name).alias}/r0")
+        early = [sample.surface for sample in self._samples(name) if sample.answered < good]
+        counts = {surface: early.count(surface) for surface in SURFACES}
+        logger.info(f"Samples before the first good answer: {counts}")
+        for surface, count in counts.items():
+            if count < (slow if surface == "CLI" else quick):
+                raise ExpectationFailed(f"{surface} was seen {count} times only before the engine's good answer.")
+        return counts
+
+    @keyword
+    def status_should_have_been_live_while_loading(self, name: str = "the pool") -> None:
+        """Checks that each status that was seen between the spawn and Ready said live true and ready false.
+
+        Example:
+        | Status Should Have Been Live While Loading |
+        """
+        begin = self._phases_of("the engine", "loading")[0].at
+        end = self._phases_of("the engine", "ready")[0].at
+        during = [
+            sample
+            for sample in self._samples(name)
+            if isinstance(sample.value, dict)
+            and "live" in sample.value
+            and sample.asked > begin + ROUNDING_S
+            and sample.answered < end - ROUNDING_S
+        ]
+        if len(during) < 5:
+            raise ExpectationFailed(f"The status was seen {len(during)} times only while it loaded; that proves nothing.")
+        for sample in during:
+            if sample.value["live"] is not True or sample.value["ready"] is not False:
+                raise ExpectationFailed(f"{sample.surface} should be live and not ready while it loads: {sample.value}")
+
+    @keyword
+    def watch_for_handoff_file(self, engine: str = "the engine") -> None:
+        """Notes in the background when the handoff file of a replica, which is not there now, is seen first.
+
+        Example:
+        | Watch For Handoff File |
+        | Preload Pool | wait=5 s |
+        | Handoff File Should Have Come After Engine |
+        """
+        pool, replica = self.scenario.replica(engine)
+        path = self.daemon.state_dir / "engines" / f"{pool.pool_id}-{replica}.json"
+        if path.exists():
+            raise ExpectationFailed(f"There is a handoff file {path} already.")
+        watch = _FileWatch(path)
+        self.scenario.memory["handoff_watch"] = watch
+        self.scenario.cleanups.append(("the watch of the handoff file", watch.stop))
+
+    @keyword
+    def handoff_file_should_have_come_after_engine(self, engine: str = "the engine") -> None:
+        """Checks that `Watch For Handoff File` did not see the file before the engine's process had answered 200.
+
+        Example:
+        | Handoff File Should Have Come After Engine |
+        """
+        watch: _FileWatch = self.scenario.memory["handoff_watch"]
+        wait_until(lambda: watch.first_seen, bool, timeout=1, expected=f"{watch.path.name} to be seen")
+        watch.stop()
+        ready = self._phases_of(engine, "ready")[-1]
+        requests = FaultKeywords(self.world).get_engine_requests(engine, "/health")
+        good = [one for one in requests if one["pid"] == ready.details["pid"] and one["status"] == 200]
+        if not good or (watch.first_seen or 0.0) < float(good[0]["at"]) / 1000 - ROUNDING_S:
+            raise ExpectationFailed(
+                f"{watch.path.name} was there at {show_time(watch.first_seen or 0.0)}, before the engine's good answer."
+            )
+
+    @keyword
     def create_engine_binary(self, name: str = "my-engine") -> str:
         """Makes a program file of its own that can run the stand-in (a copy of Python), and returns its path, for ``binary``.
 
@@ -595,12 +679,13 @@ class _ProcessWatch:
 
 
 class _FileWatch:
-    """Notes when a file was there last; what it notes is never later than that."""
+    """Notes when a file was seen first (never too early) and last (never too late)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.began = time.time()
         self.last_seen = self.began
+        self.first_seen: float | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="file-watch", daemon=True)
         self._thread.start()
@@ -610,6 +695,7 @@ class _FileWatch:
             at = time.time()
             if self.path.exists():
                 self.last_seen = at
+                self.first_seen = self.first_seen or time.time()
             time.sleep(0.0005)
 
     def stop(self) -> None:
