@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 from robot.api import SkipExecution
 from robot.api.deco import keyword
 
 from pool_managerd.engines.simulated.script import write_stand_in
+from PoolManagerLibrary.behaviours import parse_behaviour
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
 from PoolManagerLibrary.keywords.base import Keywords
 from PoolManagerLibrary.settings import coerce
@@ -28,6 +30,8 @@ _TINY = {
     "llama.attention.head_count_kv": 2,
     "llama.context_length": 32768,
 }
+#: GPU memory that a program of `Define Engine Pool` holds unless it is told otherwise: more than its model's weights.
+_HELD = 16 << 20
 _REAL_ENGINE = "pool-managerd-simulated-llama-server"
 
 
@@ -94,6 +98,64 @@ class ModelKeywords(Keywords):
         write_stand_in(path, {key: coerce(key, value) for key, value in options.items()})
         self.scenario.cleanups.append((str(path), lambda: path.unlink(missing_ok=True)))
         return str(path)
+
+    @keyword
+    def define_engine_pool(self, kind: str, name: str = "pool", behaviour: str = "", **settings: Any) -> str:
+        """Defines a pool of an engine kind: its program is the stand-in, its model is of the form that the kind loads.
+
+        ``behaviour`` is what the engine does from its start, see `Engine Behaviours`; ``settings`` are
+        those of `Define Pool`. Returns the pool's id.
+
+        Example:
+        | Define Engine Pool | vllm | chat | needs 200 ms to load | slots=2 |
+        """
+        options: dict[str, Any] = {"vram_bytes": _HELD, **(parse_behaviour(behaviour) if behaviour else {})}
+        if "wrong_device" in options:
+            options["wrong_device"] = self.scenario.gpu(options["wrong_device"]).uuid
+        program = self.create_engine_program(**options)
+        models = {
+            "llamacpp": ("tiny.gguf", self.create_gguf_model),
+            "vllm": ("tiny-folder", self.create_model_folder),
+            "tgi": ("tiny-folder", self.create_model_folder),
+            "triton": ("tiny-repository", self.create_model_repository),
+            "command": ("tiny.gguf", self.create_gguf_model),
+        }
+        if kind not in models:
+            raise UsageError(f"'{kind}' is no engine kind of a program of its own; there are {', '.join(models)}.")
+        model, create = models[kind]
+        if "model" not in settings:
+            create(model)
+            settings["model"] = f"models/{model}"
+        if kind == "command":
+            words = ["--host", "{host}", "--port", "{port}", "--model", "{model}", "--gpus", "{devices}"]
+            settings.setdefault("command", [program, *words])
+        else:
+            settings["binary"] = program
+        return self.world.define_pool(name, {"engine": kind, **settings}).pool_id
+
+    @keyword
+    def ask_engine(self, path: str, engine: str = "the engine") -> Any:
+        """Asks an engine itself, at the url of its handoff file, and returns the answer, decoded if it is JSON.
+
+        Example:
+        | ${slots} = | Ask Engine | /slots |
+        """
+        pool, replica = self.scenario.replica(engine)
+        file = self.daemon.state_dir / "engines" / f"{pool.pool_id}-{replica}.json"
+        url = str(json.loads(file.read_text(encoding="utf-8"))["url"])
+        outcome = self.must(self.daemon.http.request("GET", url + path))
+        return outcome.text if outcome.body is None else outcome.body
+
+    @keyword
+    def get_engine_addresses(self, engine: str = "the engine") -> list[str]:
+        """Returns the addresses without port that an engine's process listens on, from the kernel's table of sockets.
+
+        Example:
+        | ${addresses} = | Get Engine Addresses |
+        """
+        pool, replica = self.scenario.replica(engine)
+        pid = int((self.world.selected.state_dir / f"{pool.pool_id}-{replica}.pid").read_text(encoding="ascii"))
+        return [one.laddr.ip for one in psutil.Process(pid).net_connections("inet") if one.status == psutil.CONN_LISTEN]
 
     @keyword
     def provide_real_model(self, *names: str) -> list[str]:
