@@ -83,7 +83,7 @@ def test_an_unknown_chapter_is_refused(coverage):
     assert coverage(TAGGED, "--chapters", "apy")[0] == 2
 
 
-@pytest.mark.parametrize("script", ["configuration_page.py", "requirements_page.py"])
+@pytest.mark.parametrize("script", ["configuration_page.py", "requirements_page.py", "keyword_pages.py"])
 def test_a_generated_page_is_current(script):
     assert run(script, "--check") == (0, "", "")
 
