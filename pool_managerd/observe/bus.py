@@ -86,15 +86,18 @@ class EventBus:
         reason: str | None = None,
         details: Mapping[str, Any] | None = None,
         correlation_id: str | None = None,
+        at: float | None = None,
     ) -> Event:
         """Announce what happened. What each kind carries is said in ``docs/events.md``.
 
         The correlation id is that of the present request, unless one is given. A projection that fails
         is logged and keeps nobody else from the event.
+
+        :param at: when it happened, where that is known, in seconds since the epoch; else it is now.
         """
         event = Event(
             revision=self._next,
-            at=self._clock(),
+            at=self._clock() if at is None else at,
             kind=kind,
             pool_id=pool_id,
             replica_id=replica_id,

@@ -72,6 +72,8 @@ def _publish(
         reason=reason if failure is None else failure.message,
         details=details,
         correlation_id=replica.correlation_id,
+        # A failure has one time on every surface: the one that the status shows.
+        at=replica.state.failed_at if failure is not None else None,
     )
 
 
