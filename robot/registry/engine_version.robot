@@ -31,7 +31,7 @@ The daemon's version stays when the engine's changes
 
 A changed engine version in the config is shown, and nothing else changes
     [Tags]    B-REG-040    B-REG-101
-    Given a ready pool    replicas=2
+    Given a ready pool    replicas=2    min_ready=2
     And a lease is held on the pool
     And the status of the pool is noted
     When the pool is changed in the config    engine_version="7.7"
@@ -50,6 +50,17 @@ A changed engine version of a stopped pool is shown once it is Ready
     And the config is reloaded
     And a caller waits 5 s for the preload of the pool
     Then the pool shows    engine_version 8.8    ready true
+    And the handoff files of the pool agree with its status
+
+A version that changes while the engine loads is the engine's too
+    [Tags]    B-REG-040    B-REG-101
+    Given a pool whose engine needs 300 ms to load    engine_version="7.7"
+    And the pool is preloaded
+    And the pool reaches phase loading within 2 s
+    When the pool is changed in the config    engine_version="8.8"
+    And the config is reloaded
+    Then the pool is in phase ready within 3 s
+    And the pool shows engine_version 8.8
     And the handoff files of the pool agree with its status
 
 An engine version taken out of the config is asked of the engine again
