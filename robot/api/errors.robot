@@ -17,6 +17,13 @@ Every refusal over HTTP is a whole problem document
     PUT       /v2/pools/{pool}/leases/00ff     {}                              LEASE_NOT_FOUND
     GET       /v2/events?since=-1              ${None}                         INVALID_REQUEST
 
+Even what is no HTTP is refused with a problem document
+    [Tags]    B-API-028
+    Given a running daemon
+    When a caller sends the bytes THIS IS NOT HTTP\r\n\r\n
+    Then it is refused with 400 INVALID_REQUEST
+    And the daemon still serves
+
 Codes and statuses are those of the one table on both protocols
     [Documentation]    Each step checks the status that belongs to the code on that protocol, and ErrorInfo on gRPC.
     [Tags]    B-API-036
@@ -116,6 +123,9 @@ ${READER}       a-token-that-may-only-read
 
 
 *** Keywords ***
+A caller sends the bytes ${bytes}
+    Send Raw Http    ${bytes}
+
 A refused ${method} ${path} with ${body} is a whole problem document with ${code}
     Given there is a pool
     When a caller sends ${method} ${path}    ${body}

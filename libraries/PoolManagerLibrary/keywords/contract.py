@@ -39,7 +39,6 @@ _INTEGER_KEYS = frozenset(
         "failures",
         "driver_failures",
         "leases_forced",
-        "status",
         "exit_code",
         "missed_from",
         "missed_to",
