@@ -29,6 +29,7 @@ from PoolManagerLibrary.keywords.openapi import OpenapiKeywords
 from PoolManagerLibrary.keywords.pools import PoolKeywords
 from PoolManagerLibrary.keywords.process_ends import ProcessEndKeywords
 from PoolManagerLibrary.keywords.processes import ProcessKeywords
+from PoolManagerLibrary.keywords.reflection import ReflectionKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
 from PoolManagerLibrary.keywords.serving import ServingKeywords
 from PoolManagerLibrary.keywords.state_database import StateDatabaseKeywords
@@ -119,6 +120,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             PoolKeywords,
             ProcessEndKeywords,
             ProcessKeywords,
+            ReflectionKeywords,
             ScenarioKeywords,
             ServingKeywords,
             StateDatabaseKeywords,
