@@ -77,7 +77,8 @@ class Completion:
     def _stream(self) -> None:
         parts = urlsplit(self.url)
         connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=30)
-        body = {"prompt": self.prompt, "max_tokens": self.tokens_wanted, "stream": True}
+        # A real model would end by itself when it has said enough; here so many tokens are wanted and no fewer.
+        body = {"prompt": self.prompt, "max_tokens": self.tokens_wanted, "ignore_eos": True, "stream": True}
         connection.request(
             "POST", "/v1/completions", body=json.dumps(body), headers={"Content-Type": "application/json"}
         )
@@ -100,7 +101,8 @@ class Completion:
         self.model = chunk.get("model", self.model)
         for choice in chunk.get("choices", []):
             text = choice.get("text") or (choice.get("delta") or {}).get("content")
-            if text:
+            # A real token may be a part of a character, and its text empty.
+            if text or (text is not None and choice.get("finish_reason") is None):
                 self.tokens.append(text)
                 self.times.append(time.time())
                 self.first_token.set()

@@ -38,6 +38,7 @@ A completion begun before the drain goes on to its last token
     And a completion of 60 tokens runs under a lease
     When the pool is drained    deadline=10 s
     Then the completion ends whole within 5 s
+    And the completion went on after the drain had begun
     When the lease is released
     Then it answers 204
     And the pool shows    active_leases 1    draining true    phase draining
@@ -66,6 +67,7 @@ A completion that nobody took a lease for is waited for too
     Then the answer's outcome is drained
     And it takes at least 200 ms
     And the completion ends whole within 100 ms
+    And the completion went on after the drain had begun
 
 A pool without work does not wait for the deadline
     [Tags]    B-DRAIN-008    OC-POOL-3010

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http
 import importlib.util
 import json
 import os
 import shutil
 import struct
+import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,11 @@ from robot.api.deco import keyword
 
 from pool_managerd.engines.simulated.script import write_stand_in
 from PoolManagerLibrary.behaviours import parse_behaviour
-from PoolManagerLibrary.errors import ExpectationFailed, UsageError
+from PoolManagerLibrary.errors import ExpectationFailed, PoolManagerLibraryError, UsageError, WaitTimeout
 from PoolManagerLibrary.keywords.base import Keywords
 from PoolManagerLibrary.settings import coerce
+from PoolManagerLibrary.units import seconds
+from PoolManagerLibrary.waiting import wait_until
 
 #: What a GGUF file says of the smallest model that llama.cpp's KV cache can be computed for: 2 layers, 2 heads.
 _TINY = {
@@ -145,6 +150,49 @@ class ModelKeywords(Keywords):
         url = str(json.loads(file.read_text(encoding="utf-8"))["url"])
         outcome = self.must(self.daemon.http.request("GET", url + path))
         return outcome.text if outcome.body is None else outcome.body
+
+    @keyword
+    def watch_engine_load(
+        self, engine: str = "the engine", path: str = "/health", within: timedelta = timedelta(seconds=60)
+    ) -> dict[str, Any]:
+        """Asks an engine that loads how it is, again and again, until it answers 200.
+
+        Returns the ``statuses`` that it answered, and when it was asked for the last time before that (``last_bad``,
+        seconds since the epoch): whoever calls it ready earlier does not tell the truth. Say it right after the preload.
+
+        Example:
+        | Preload Pool | the pool |
+        | ${load} = | Watch Engine Load |
+        | Should Contain | ${load}[statuses] | ${503} |
+        """
+        pool, replica = self.scenario.replica(engine)
+        waited = wait_until(
+            lambda: next(
+                (one for one in reversed(self.pool_events(pool)) if one.to == "loading" and one.replica_id == replica),
+                None,
+            ),
+            lambda seen: seen is not None,
+            timeout=seconds(within),
+            expected=f"{engine} to be loading",
+            context=lambda: self.explain(pool),
+        )
+        assert waited.value is not None  # noqa: S101  # the wait accepted it
+        url = f"{waited.value.details['url']}{path}"
+        statuses: list[int] = []
+        last_bad = waited.value.at
+        deadline = time.monotonic() + seconds(within)
+        while time.monotonic() < deadline:
+            asked = time.time()
+            try:
+                status = int(self.daemon.http.request("GET", url, timeout=2).status)
+            except PoolManagerLibraryError:
+                status = 0
+            statuses.append(status)
+            if status == http.HTTPStatus.OK:
+                return {"statuses": statuses, "last_bad": last_bad}
+            last_bad = asked
+            time.sleep(0.01)
+        raise WaitTimeout(f"{engine} should answer 200 on {path} within {within}, it answered {statuses[-5:]}.")
 
     @keyword
     def get_engine_addresses(self, engine: str = "the engine") -> list[str]:
