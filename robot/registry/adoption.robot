@@ -9,6 +9,8 @@ After a kill every engine is adopted, and nothing has changed
     [Tags]    B-REG-044
     Given a daemon of its own
     And engines of many kinds of config
+    And the status of every pool is noted
+    And the pids of all engines are noted
     When the daemon is killed and started again
     Then every engine has been adopted
     When a dry run of the config reload is made
@@ -21,6 +23,8 @@ A daemon that leaves its engines finds them again
     [Tags]    B-REG-044
     Given a daemon of its own    server.on_shutdown=leave
     And engines of many kinds of config
+    And the status of every pool is noted
+    And the pids of all engines are noted
     When the daemon is stopped and started again
     Then every engine has been adopted
     When a dry run of the config reload is made
@@ -40,8 +44,6 @@ Engines of many kinds of config
     And a pool named moved
     And every pool has been preloaded
     And a caller waits 5 s for the reload of pool moved to other.gguf
-    And the status of every pool is noted
-    And the pids of all engines are noted
 
 The pids of all engines are noted
     [Documentation]    Of each replica.
@@ -57,7 +59,7 @@ Every engine has been adopted
         Get Replica Field    ${engine}    adopted    ==    ${True}
         Get Replica Field    ${engine}    restart_count    ==    0
     END
-    the status of every pool is as noted but for replicas.adopted and replicas.since
+    The status of every pool is as noted but for replicas.adopted and replicas.since
     FOR    ${pool}    IN    plain    wide    twice    moved
         Handoff Should Agree With Status    ${pool}
     END

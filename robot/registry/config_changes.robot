@@ -75,7 +75,9 @@ What belongs to other pools is kept
     Given a ready pool named crashed    restart.initial_ms=50 ms    restart.floor_ms=50 ms
     And the engine of pool crashed has been replaced once
     And a lease is held on pool crashed    ttl=20 s
-    And a pool named broken whose engine exits with code 3 while loading    breaker.failures=1    restart.initial_ms=1 s
+    And a pool named broken whose engine exits with code 3 while loading
+    ...    breaker.failures=1
+    ...    restart.initial_ms=1 s
     And the circuit of pool broken has opened
     And a ready pool named other    slots=2
     And the status of every pool is noted

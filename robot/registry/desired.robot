@@ -56,6 +56,3 @@ A restart of the daemon changes neither
     When the daemon is killed and started again
     Then pool wanted shows    desired running    ready true    within=5 s
     And pool unwanted shows    desired stopped    phase stopped
-    When the daemon is stopped and started again
-    Then pool wanted shows    desired running    ready true    within=5 s
-    And pool unwanted shows    desired stopped    phase stopped

@@ -5,14 +5,15 @@ Test Template       A pool whose engine ${behaviour} shows ${code} as its last e
 Test Tags           registry    OC-POOL-3003    B-REG-010
 
 
-*** Test Cases ***                  BEHAVIOUR                               CODE
-An exit code                        exits with code 3 while loading         ENGINE_EXITED
-A signal                            dies of SIGSEGV once ready              ENGINE_EXITED
-No more memory                      runs out of memory while loading        OUT_OF_MEMORY
-A CUDA error                        reports a CUDA error once ready         CUDA_ERROR
-Offloading to the CPU               offloads to the CPU                     CPU_SPILLOVER
-No answer in time                   never becomes ready                     READINESS_TIMEOUT
-No answer any more                  answers 500 to health checks            READINESS_TIMEOUT
+*** Test Cases ***          BEHAVIOUR                               CODE
+An exit code                exits with code 3 while loading         ENGINE_EXITED
+A signal                    dies of SIGSEGV once ready              ENGINE_EXITED
+No more memory              runs out of memory while loading        OUT_OF_MEMORY
+A CUDA error                reports a CUDA error once ready         CUDA_ERROR
+Offloading to the CPU       offloads to the CPU                     CPU_SPILLOVER
+No answer in time           never becomes ready                     READINESS_TIMEOUT
+No answer any more          answers 500 to health checks            READINESS_TIMEOUT
+
 
 *** Keywords ***
 A pool whose engine ${behaviour} shows ${code} as its last error

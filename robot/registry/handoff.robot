@@ -42,17 +42,9 @@ Pool plain becomes ready with defaults
     [Documentation]    By itself, because preload is true by default. It is no pool of the scenario's, so that its id is its name.
     Wait For Event    within=5 s    kind=pool_ready    pool_id=plain
     ${uuid} =    Get Gpu Uuid    only
-    A caller asks for the status of plain by its id
-    Answer Field    desired    ==    running
-    Answer Field    engine_version    ==    simulated-1
-    Answer Field    model    ==    models/small.gguf
-    Answer Field    slots_total    ==    4
-    Answer Field    slots_free    ==    4
-    Answer Field    device_mask    ==    ${{ [$uuid] }}
-    Answer Field    last_error    ==    ${None}
-    Answer Field    next_restart_at    ==    ${None}
-    ${count} =    Answer Field    replicas
-    Length Should Be    ${count}    1
+    Pool Should Show    plain    desired running    engine_version simulated-1    model models/small.gguf
+    ...    slots_total 4    slots_free 4    device_mask ["${uuid}"]    last_error null    next_restart_at null
+    ...    replicas.0.phase ready    replicas.1 null
     ${folder} =    Get Daemon    state_dir
     ${file} =    Evaluate    json.loads(pathlib.Path($folder, 'engines', 'plain-r0.json').read_text())    json, pathlib
     Should Be Equal    ${file}[engine_version]    simulated-1
@@ -60,8 +52,3 @@ Pool plain becomes ready with defaults
     Should Be Equal    ${file}[device_mask]    ${{ [$uuid] }}
     Should Match    ${file}[model][path]    */models/small.gguf
     Should Contain    ${{ ' '.join($file['flags']) }}    --slots 4 --context 4096
-
-A caller asks for the status of ${pool} by its id
-    [Documentation]    Over HTTP.
-    A caller sends GET /v2/pools/${pool}
-    Answer Should Be    200

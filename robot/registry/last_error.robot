@@ -47,6 +47,7 @@ The last error stays until a newer one replaces it or the pool is Ready
     And the last error of the pool is none
     And the event stream still tells of both ends
 
+
 *** Keywords ***
 The event stream still tells of both ends
     [Documentation]    The older one and the newer one.

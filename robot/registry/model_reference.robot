@@ -54,23 +54,15 @@ A reload outlives the daemon
     And the daemon is killed and started again
     Then pool pool shows    model other.gguf    ready true    within=5 s
     And pool plain shows    model models/small.gguf    ready true    within=5 s
-    When the daemon is stopped and started again
-    And both pools have been preloaded
-    Then pool pool shows    model other.gguf    ready true
-    And pool plain shows    model models/small.gguf
     And the handoff files of pool pool agree with its status
     When the config is reloaded
     Then the reload reports every pool as unchanged
     When pool pool is changed in the config    model=models/other.gguf
     And the daemon is stopped and started again
-    Then pool pool shows model models/other.gguf
+    Then pool pool shows    model models/other.gguf    ready true    within=5 s
 
 
 *** Keywords ***
 The handoff file names ${file} within ${time}
     [Documentation]    As the model's file.
     Wait Until Keyword Succeeds    ${time}    50 ms    Get Handoff    model.path    $=    /models/${file}
-
-Both pools have been preloaded
-    [Documentation]    They are Ready now.
-    Make Ready    both pools

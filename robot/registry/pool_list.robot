@@ -87,10 +87,8 @@ A watcher that starts from the list's revision goes on with what comes
 *** Keywords ***
 The pool list is in order, however often it is asked
     [Documentation]    Three times, over both protocols.
-    FOR    ${look}    IN RANGE    3
-        The pool list over HTTP has every pool once, ordered by id
-        The pool list over gRPC has every pool once, ordered by id
-    END
+    Repeat Keyword    3 times    Pool List Should Be Whole And Ordered    HTTP
+    Repeat Keyword    3 times    Pool List Should Be Whole And Ordered    gRPC
 
 The pools stand in the opposite order in the config file
     [Documentation]    From z to a.

@@ -31,14 +31,13 @@ class ViewKeywords(Keywords):
     # -- surfaces -----------------------------------------------------------------------------------------------
 
     @keyword
-    def views_should_agree(self, name: str = "the pool", *fields: str, cli: bool = False) -> dict[str, Any]:
+    def views_should_agree(self, name: str = "the pool", *fields: str) -> dict[str, Any]:
         """Checks that single status and pool list, over HTTP and gRPC, show the same of a pool.
 
-        With ``cli=True`` the command line too. Without ``fields`` the whole documents are compared, but for
-        ``revision``. Returns the status.
+        Without ``fields`` the whole documents are compared, but for ``revision``. Returns the status.
 
         Example:
-        | Views Should Agree | the pool | last_error | model | cli=True |
+        | Views Should Agree | the pool | last_error | model |
         """
         pool_id = self.scenario.pool_id(name)
         ways: dict[str, Callable[[], dict[str, Any]]] = {
@@ -46,8 +45,6 @@ class ViewKeywords(Keywords):
             "the status over gRPC": lambda: self.status(pool_id, Protocol.GRPC),
             "the list over gRPC": lambda: self._listed(pool_id, Protocol.GRPC),
         }
-        if cli:
-            ways["the list of the command line"] = lambda: self._listed(pool_id, Protocol.CLI)
         for what, look in ways.items():
             status, other = self._side_by_side(pool_id, look, fields)
             if status != other:
