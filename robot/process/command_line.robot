@@ -13,19 +13,19 @@ Test Tags        process
 
 *** Test Cases ***
 The engine is the configured binary itself, without a shell in between
-    [Tags]    b-proc-001
+    [Tags]    B-PROC-001
     ${binary} =    Evaluate    os.path.realpath(sys.executable)
     Given a ready pool    binary=${binary}
     Then the engine's first word and executable are ${binary}
     And the engine is the daemon's own child
 
 Arguments reach the engine byte for byte
-    [Tags]    b-proc-002
+    [Tags]    B-PROC-002
     Given a ready pool    args=${AWKWARD}
     Then the engine's command line ends with the bytes of    @{AWKWARD}
 
 Words of a pool's own command reach it byte for byte
-    [Tags]    b-proc-002
+    [Tags]    B-PROC-002
     ${binary} =    Create Engine Program
     ${command} =    Evaluate    [$binary, '--port', '{port}', '{not a placeholder}', *$AWKWARD]
     Given a pool    engine=command    command=${command}    vram_bytes=256 MiB
@@ -34,19 +34,19 @@ Words of a pool's own command reach it byte for byte
     And the engine's command line ends with the bytes of    {not a placeholder}    @{AWKWARD}
 
 The pid in the status is that of a living process with the engine's command line
-    [Tags]    b-proc-020
+    [Tags]    B-PROC-020
     Given 2 ready pools
     Then the pid of pool p1 lives and runs the engine of pool p1
     And the pid of pool p2 lives and runs the engine of pool p2
 
 Each engine leads a session and a process group of its own
-    [Tags]    b-proc-019
+    [Tags]    B-PROC-019
     Given a ready pool    replicas=2
     Then engine r0 leads a session and a group that are not the daemon's
     And engine r1 leads a session and a group that are not the daemon's
 
 The engine inherits nothing but its standard streams
-    [Tags]    b-proc-028
+    [Tags]    B-PROC-028
     ${binary} =    A program that says what it has open
     Given a watcher follows the events
     And a ready pool    binary=${binary}

@@ -8,7 +8,7 @@ Test Tags        process
 
 *** Test Cases ***
 SIGKILL reaches the whole process group
-    [Tags]    b-proc-016
+    [Tags]    B-PROC-016
     Given a ready pool whose engine ignores SIGTERM and starts a child    stop.grace_ms=100 ms
     And the engine's child is noted, in its process group
     When the pool is stopped
@@ -19,7 +19,7 @@ SIGKILL reaches the whole process group
     And no process of the pool is left within 0 s
 
 A child of an engine that ended by itself is ended, too
-    [Tags]    b-proc-016
+    [Tags]    B-PROC-016
     Given a ready pool whose engine starts a child
     And the engine's child is noted, in its process group
     When the pool is stopped
@@ -28,7 +28,7 @@ A child of an engine that ended by itself is ended, too
     And no process of the pool is left within 0 s
 
 What a crashed engine leaves behind is ended before the next start
-    [Tags]    b-proc-017
+    [Tags]    B-PROC-017
     Given a ready pool whose engine starts a child    restart.initial_ms=300 ms    restart.floor_ms=100 ms
     And the engine's child is noted, in its process group
     When the engine is killed
@@ -37,7 +37,7 @@ What a crashed engine leaves behind is ended before the next start
     And the engine's child had ended before the next start
 
 A descendant that left group and session is ended with the engine at a stop
-    [Tags]    b-proc-029
+    [Tags]    B-PROC-029
     Given a ready pool    simulated.child=orphan
     And the engine's child is noted, in a session of its own and with no parent left
     When the pool is stopped
@@ -46,7 +46,7 @@ A descendant that left group and session is ended with the engine at a stop
     And no process of the pool is left within 0 s
 
 A descendant that left group and session is ended before the next start
-    [Tags]    b-proc-029
+    [Tags]    B-PROC-029
     Given a ready pool    simulated.child=orphan    restart.initial_ms=300 ms    restart.floor_ms=100 ms
     And the engine's child is noted, in a session of its own and with no parent left
     When the engine is killed
@@ -55,7 +55,7 @@ A descendant that left group and session is ended before the next start
     And the engine's child had ended before the next start
 
 No zombie of an engine is left, however it ended
-    [Tags]    b-proc-024
+    [Tags]    B-PROC-024
     [Template]    An engine that ${ends} leaves no zombie
     is killed
     dies of SIGSEGV
@@ -64,7 +64,7 @@ No zombie of an engine is left, however it ended
     is stopped
 
 An adopted engine is nobody's child here, and its end is noticed all the same
-    [Tags]    b-proc-024
+    [Tags]    B-PROC-024
     Given a daemon of its own
     And a ready pool    restart.initial_ms=10 s    restart.max_ms=10 s
     And the pid of the engine is noted

@@ -8,7 +8,7 @@ Test Tags        process
 
 *** Test Cases ***
 What a started engine prints is found once the preload has been accepted
-    [Tags]    b-api-014    oc-pool-3030
+    [Tags]    B-API-014    OC-POOL-3030
     Given a pool whose engine logs "hello from the engine" while loading
     When the pool is preloaded
     Then it answers 202
@@ -16,7 +16,7 @@ What a started engine prints is found once the preload has been accepted
     And the pool log file of the engine leads to the log of the first replica
 
 With several replicas the pool's log leads to the first one's
-    [Tags]    b-api-014    oc-pool-3030
+    [Tags]    B-API-014    OC-POOL-3030
     Given a pool whose engine logs "hello from a replica" while loading    replicas=2
     When the pool is preloaded
     Then it answers 202
@@ -25,7 +25,7 @@ With several replicas the pool's log leads to the first one's
     And the pool log file of the engine leads to the log of the first replica
 
 What a running engine writes is in its log within 1 s
-    [Tags]    b-proc-003    b-proc-004
+    [Tags]    B-PROC-003    B-PROC-004
     Given a ready pool
     When the engine logs "a line to stdout" to stdout
     Then the log of the engine has "a line to stdout" within 1 s
@@ -34,13 +34,13 @@ What a running engine writes is in its log within 1 s
     And both lines stand whole in the same file    a line to stdout    a line to stderr
 
 The log lies in the state directory and is the daemon's user's alone
-    [Tags]    b-proc-005
+    [Tags]    B-PROC-005
     Given a ready pool
     Then the log of the engine is a plain file in the state directory
     And only the daemon's user can read or write it
 
 A log that others could read is closed to them at the next start
-    [Tags]    b-proc-005
+    [Tags]    B-PROC-005
     Given a ready pool
     And the pool is stopped
     And everybody may read the log of the engine
@@ -49,7 +49,7 @@ A log that others could read is closed to them at the next start
     And only the daemon's user can read or write it
 
 A restart adds to the log and keeps the lines of the run before
-    [Tags]    b-proc-006
+    [Tags]    B-PROC-006
     Given a ready pool whose engine logs "a run begins" while loading
     ...    restart.initial_ms=50 ms
     ...    restart.floor_ms=50 ms

@@ -9,7 +9,7 @@ Test Tags        process
 
 *** Test Cases ***
 An accepted preload leaves pid files, and each pool has its own
-    [Tags]    b-api-015
+    [Tags]    B-API-015
     Given a pool named chat whose engine never becomes ready
     And a pool named code whose engine never becomes ready
     When both pools are preloaded
@@ -21,14 +21,14 @@ An accepted preload leaves pid files, and each pool has its own
     And the two pools' pid files have different pids
 
 The pid in the file is the pid in the status
-    [Tags]    b-proc-021
+    [Tags]    B-PROC-021
     Given a ready pool    replicas=2
     Then the pid file of engine r0 names the pid in the status
     And the pid file of engine r1 names the pid in the status
     And the pool's pid file names its first replica
 
 The pid file follows a restart
-    [Tags]    b-proc-021
+    [Tags]    B-PROC-021
     Given a ready pool    restart.initial_ms=50 ms    restart.floor_ms=50 ms
     And the pid of the engine is noted
     When the engine is killed
@@ -39,12 +39,12 @@ The pid file follows a restart
     And the pool's pid file names its first replica
 
 A pid file holds the decimal pid and at most one newline
-    [Tags]    b-proc-022
+    [Tags]    B-PROC-022
     Given a ready pool    replicas=2
     Then the pid files of engine r0 and engine r1 and of the pool hold nothing but a number
 
 Each replica has a process, a port, a log, a pid file and a handoff file of its own
-    [Tags]    b-proc-023
+    [Tags]    B-PROC-023
     Given a ready pool    replicas=3
     Then the replicas r0, r1 and r2 are shown with different pids and ports
     And each replica has a log file, a pid file and a handoff file of its own

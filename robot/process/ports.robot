@@ -9,7 +9,7 @@ Test Tags        process
 
 *** Test Cases ***
 A fixed port that another program holds is named with its holder, and nothing is started or counted
-    [Tags]    b-proc-025
+    [Tags]    B-PROC-025
     Given another program listens on a port
     And a pool on that port    breaker.failures=1
     When the pool is preloaded
@@ -20,7 +20,7 @@ A fixed port that another program holds is named with its holder, and nothing is
     And nothing was counted towards restarts or the breaker
 
 The pool becomes ready by itself once its fixed port is free
-    [Tags]    b-proc-025
+    [Tags]    B-PROC-025
     Given another program listens on a port
     And a pool on that port    load_ms=200 ms    breaker.failures=1
     When the pool is preloaded
@@ -32,7 +32,7 @@ The pool becomes ready by itself once its fixed port is free
     And nothing was counted towards restarts or the breaker
 
 However often a taken port is looked at, it counts for nothing
-    [Tags]    b-proc-025
+    [Tags]    B-PROC-025
     Given another program listens on a port
     And a pool on that port
     ...    breaker.failures=2
@@ -46,7 +46,7 @@ However often a taken port is looked at, it counts for nothing
     And no event of kind breaker comes within 0 ms
 
 Pools started at once, 20 of them, get 20 different ports from the range
-    [Tags]    b-proc-026
+    [Tags]    B-PROC-026
     Given a GPU with 40 GiB
     And 20 pools    gpu=the GPU    share_devices=true    vram_bytes=1 GiB    simulated.vram_bytes=1 GiB
     When every pool is preloaded
@@ -54,7 +54,7 @@ Pools started at once, 20 of them, get 20 different ports from the range
     And the 20 pools listen on different ports of the range
 
 A port of the range that another program holds is passed over
-    [Tags]    b-proc-030    oc-pool-3001
+    [Tags]    B-PROC-030    OC-POOL-3001
     Given another program listens on a port
     And a daemon of its own whose range is that port and the next two
     And a pool
@@ -65,7 +65,7 @@ A port of the range that another program holds is passed over
     And nothing was counted towards restarts or the breaker
 
 A port of the range that is taken just before the engine listens is replaced by another one
-    [Tags]    b-proc-030    oc-pool-3001
+    [Tags]    B-PROC-030    OC-POOL-3001
     Given a pool    breaker.failures=1    restart.initial_ms=30 s    restart.max_ms=30 s
     And for its next 2 starts the engine finds its port taken
     When the pool is preloaded

@@ -3,12 +3,12 @@ Documentation    An engine log that grows is copied aside and emptied under the 
 
 Resource         PoolManagerResources/scenario.resource
 
-Test Tags        process    oc-pool-3030
+Test Tags        process    OC-POOL-3030
 
 
 *** Test Cases ***
 A log that outgrows its limit is copied aside and emptied, and the engine goes on writing to it
-    [Tags]    b-proc-027
+    [Tags]    B-PROC-027
     Given a daemon of its own    log.engine_log_max_bytes=20KiB    log.engine_log_keep=2
     And a ready pool
     And the file that the engine writes to is noted

@@ -8,7 +8,7 @@ Test Tags        process
 
 *** Test Cases ***
 A binary that cannot be run fails the preload with its path and the reason
-    [Tags]    b-error-010    b-error-012    oc-pool-3003
+    [Tags]    B-ERROR-010    B-ERROR-012    OC-POOL-3003
     [Template]    A pool whose binary ${is} fails with ${code} and "${reason}"
     does not exist    ENGINE_NOT_FOUND    does not exist
     is a folder    ENGINE_NOT_FOUND    is not a file
@@ -18,7 +18,7 @@ A binary that cannot be run fails the preload with its path and the reason
     is empty    SPAWN_FAILED    Exec format error
 
 A caller who waits for the preload is told the same
-    [Tags]    b-error-010    oc-pool-3003
+    [Tags]    B-ERROR-010    OC-POOL-3003
     ${binary} =    Create Program    wrong-format    text=\x7fELF but not really
     Given a pool    binary=${binary}    restart.initial_ms=10 s    restart.max_ms=10 s
     When a caller waits 5 s for the preload of the pool over gRPC
@@ -27,7 +27,7 @@ A caller who waits for the preload is told the same
     And the error names "${binary}", "Exec format error"
 
 A failed spawn writes one log line of level error
-    [Tags]    b-error-011    oc-pool-3030
+    [Tags]    B-ERROR-011    OC-POOL-3030
     ${binary} =    Create Program    wrong-format    text=\x7fELF but not really
     Given a pool    binary=${binary}    restart.initial_ms=10 s    restart.max_ms=10 s
     When the pool is preloaded
@@ -35,7 +35,7 @@ A failed spawn writes one log line of level error
     And the daemon logs exactly one error of the pool, with SPAWN_FAILED and ${binary}
 
 A missing binary writes one log line of level error
-    [Tags]    b-error-011    oc-pool-3030
+    [Tags]    B-ERROR-011    OC-POOL-3030
     Given a pool    binary=/nowhere/engine
     When the pool is preloaded
     Then the preload fails within 2 s with ENGINE_NOT_FOUND

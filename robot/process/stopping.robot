@@ -9,7 +9,7 @@ Test Tags        process
 
 *** Test Cases ***
 A stop ends the process in the pid file, and no process of another pool
-    [Tags]    b-proc-010
+    [Tags]    B-PROC-010
     Given 2 ready pools    replicas=2
     And the pids in all pid files are noted
     When pool p1 is stopped
@@ -19,7 +19,7 @@ A stop ends the process in the pid file, and no process of another pool
     And pool p2 stays ready for 200 ms
 
 The stop of one replica touches no process of another replica
-    [Tags]    b-proc-010
+    [Tags]    B-PROC-010
     Given a ready pool    replicas=2    restart.initial_ms=10 s    restart.max_ms=10 s
     And the pid of engine r0 is noted
     And the pids in all pid files are noted
@@ -30,7 +30,7 @@ The stop of one replica touches no process of another replica
     And the pool is ready
 
 An engine that handles SIGTERM ends with its own exit code
-    [Tags]    b-proc-011
+    [Tags]    B-PROC-011
     Given a ready pool whose engine ends with code 7 on SIGTERM
     When the pool is stopped
     Then it is accepted
@@ -41,7 +41,7 @@ An engine that handles SIGTERM ends with its own exit code
     And the log of the engine has "cleaning up before exit" within 0 s
 
 An engine that needs 3 s to end is left those 3 s by default
-    [Tags]    b-proc-012
+    [Tags]    B-PROC-012
     Given a ready pool whose engine needs 3 s to stop and ends with code 3 on SIGTERM
     When the pool is stopped
     Then it is accepted
@@ -51,21 +51,21 @@ An engine that needs 3 s to end is left those 3 s by default
     And the event's details.exit_code is 3
 
 The grace time is 5 s unless it is configured
-    [Tags]    b-proc-012
+    [Tags]    B-PROC-012
     Given a running daemon
     When the operator runs pool-managerd example-config
     Then it exits with 0
     And the example config has the grace time 5000
 
 A configured grace time counts
-    [Tags]    b-proc-012
+    [Tags]    B-PROC-012
     Given a ready pool whose engine needs 3 s to stop    stop.grace_ms=300 ms
     When the pool is stopped
     Then it is accepted
     And the engine was killed after 300 ms, and not 1.5 s later
 
 An engine that ignores SIGTERM is killed when the grace time is over, and the event says so
-    [Tags]    b-proc-013
+    [Tags]    B-PROC-013
     Given a ready pool whose engine ignores SIGTERM    stop.grace_ms=250 ms
     And the pid of the engine is noted
     When the pool is stopped
@@ -75,7 +75,7 @@ An engine that ignores SIGTERM is killed when the grace time is over, and the ev
     And the noted process of the engine is gone within 1 s
 
 After a stop neither pid file nor handoff file exists
-    [Tags]    b-proc-014
+    [Tags]    B-PROC-014
     Given a ready pool    replicas=2
     And the handoff file of engine r1 exists
     And the pool pid file of engine r0 exists
@@ -84,14 +84,14 @@ After a stop neither pid file nor handoff file exists
     And all pid and handoff files of the pool are gone
 
 After a stop by force neither pid file nor handoff file exists
-    [Tags]    b-proc-014
+    [Tags]    B-PROC-014
     Given a ready pool whose engine ignores SIGTERM    stop.grace_ms=50 ms
     When the pool is stopped
     Then it is accepted
     And all pid and handoff files of the pool are gone
 
 Stopping what does not run succeeds, and touches nobody, whatever a stale pid file says
-    [Tags]    b-proc-015
+    [Tags]    B-PROC-015
     Given a pool
     And a stale pid file of the pool names a bystander
     When the pool is stopped

@@ -9,7 +9,7 @@ Test Tags        process
 *** Test Cases ***
 An engine that cannot be killed keeps its replica stopping and its devices reserved
     [Documentation]    A process that hangs in the kernel, as some do in a GPU driver, outlasts SIGKILL. Here a tracer holds it.
-    [Tags]    b-proc-018
+    [Tags]    B-PROC-018
     Given a GPU with 8 GiB
     And a pool named stuck that needs 6 GiB on the GPU    stop.grace_ms=50 ms    share_devices=true
     And a pool named next that needs 4 GiB on the GPU
