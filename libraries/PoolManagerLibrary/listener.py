@@ -6,9 +6,10 @@ import sys
 import time
 from typing import Any
 
+from robot import result, running
+
 from PoolManagerLibrary.scenario import Scenario
 from PoolManagerLibrary.world import World
-from robot import result, running
 
 FINISH = "PoolManagerLibrary.Finish Scenario"
 
