@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       The handoff file tells an orchestrator all that it needs to use an engine, and nothing but the truth.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           preload
+Documentation    The handoff file tells an orchestrator all that it needs to use an engine, and nothing but the truth.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        preload
 
 
 *** Test Cases ***
@@ -32,8 +34,10 @@ It names the model that the engine was started with by its absolute path
 
 Its flags are the engine's own, without the secrets
     [Tags]    B-PRELOAD-043
-    Given a ready pool    slots=3
-    ...    args=["--alias", "a b", "--api-key", "geheim-1", "--hf-token=geheim-2", "--seed", "7"]    env={"API_TOKEN": "geheim-3"}
+    Given a ready pool
+    ...    slots=3
+    ...    args=["--alias", "a b", "--api-key", "geheim-1", "--hf-token=geheim-2", "--seed", "7"]
+    ...    env={"API_TOKEN": "geheim-3"}
     Then its flags are the engine's arguments with *** for geheim-1 and geheim-2
     And nothing of geheim stands in the handoff file
     And the handoff file's slots is 3
@@ -92,7 +96,8 @@ The engine was started with the model in the handoff file
 
 Its flags are the engine's arguments with *** for ${first} and ${second}
     ${line} =    Get Engine Process    cmdline
-    VAR    ${shown} =    ${{ list(map(lambda one, a=$first, b=$second: one.replace(a, '***').replace(b, '***'), $line)) }}
+    VAR    ${shown} =
+    ...    ${{ list(map(lambda one, a=$first, b=$second: one.replace(a, '***').replace(b, '***'), $line)) }}
     Should Not Be Equal    ${shown}    ${line}
     Get Handoff    flags    ==    ${shown}[1:]
 

@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       The handoff file is gone soon after its engine, and before a stop is over.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           preload    B-PRELOAD-046    OC-POOL-3001
+Documentation    The handoff file is gone soon after its engine, and before a stop is over.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        preload    B-PRELOAD-046    OC-POOL-3001
 
 
 *** Test Cases ***
@@ -37,7 +39,11 @@ It is gone before a drained pool is stopped
 
 It is gone before a failed load's next attempt
     [Tags]    B-PRELOAD-031    OC-POOL-3002
-    Given a ready pool    liveness.interval_ms=50 ms    liveness.failures=1    restart.initial_ms=100 ms    restart.floor_ms=100 ms
+    Given a ready pool
+    ...    liveness.interval_ms=50 ms
+    ...    liveness.failures=1
+    ...    restart.initial_ms=100 ms
+    ...    restart.floor_ms=100 ms
     And the handoff file is watched
     When the engine answers 500 to health checks
     Then the pool becomes unready within 2 s

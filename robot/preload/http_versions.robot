@@ -1,13 +1,16 @@
 *** Settings ***
-Documentation       An engine's 200 counts in HTTP/1.0 and in HTTP/1.1, with or without a length.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           preload    B-PRELOAD-014    OC-POOL-3001
-Test Template       An engine that speaks ${version} becomes ready
+Documentation    An engine's 200 counts in HTTP/1.0 and in HTTP/1.1, with or without a length.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Template    An engine that speaks ${version} becomes ready
+
+Test Tags        preload    B-PRELOAD-014    OC-POOL-3001
 
 
-*** Test Cases ***      VERSION
-The old one             HTTP/1.0
-The usual one           HTTP/1.1
+*** Test Cases ***    VERSION
+The old one    HTTP/1.0
+The usual one    HTTP/1.1
 
 
 *** Keywords ***
@@ -20,5 +23,6 @@ An engine that speaks ${version} becomes ready
 
 The engine really speaks ${version}
     ${url} =    Get Replica Field    r0    url
-    VAR    ${answer} =    ${{ urllib.request.build_opener(urllib.request.ProxyHandler({})).open($url + '/health', timeout=3) }}
+    VAR    ${answer} =
+    ...    ${{ urllib.request.build_opener(urllib.request.ProxyHandler({})).open($url + '/health', timeout=3) }}
     Should Be Equal    HTTP/${{ $answer.version / 10 }}    ${version}

@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       What a preload starts, and what can be seen of it while it loads.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           preload
+Documentation    What a preload starts, and what can be seen of it while it loads.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        preload
 
 
 *** Test Cases ***

@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       Which answers of an engine make it Ready, when it is asked, and how long it may take.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           preload
+Documentation    Which answers of an engine make it Ready, when it is asked, and how long it may take.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        preload
 
 
 *** Test Cases ***

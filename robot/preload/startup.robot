@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       What `serve` loads by itself, and what it makes in its state directory.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           preload
+Documentation    What `serve` loads by itself, and what it makes in its state directory.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        preload
 
 
 *** Test Cases ***

@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       The status of a Ready pool shows the version that the config sets, or else what engine or binary report.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           readiness    B-PRELOAD-024    OC-POOL-3003
+Documentation    The status of a Ready pool shows the version that the config sets, or else what engine or binary report.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        readiness    B-PRELOAD-024    OC-POOL-3003
 
 
 *** Test Cases ***
@@ -31,6 +33,9 @@ The version is ${version} on every surface
 A llama-server whose program says version ${program} and whose server says ${server}
     Create GGUF Model    tiny.gguf
     ${engine} =    Create Engine Program    version=${server}
-    VAR    ${text} =    \#!/bin/sh\nif [ "$1" = --version ]; then echo "version: ${program} (0d9e1e6)" >&2; exit 0; fi\nexec "${engine}" "$@"\n
+    VAR    @{lines} =    \#!/bin/sh
+    ...    if [ "$1" = --version ]; then echo "version: ${program} (0d9e1e6)" >&2; exit 0; fi
+    ...    exec "${engine}" "$@"
+    ${text} =    Catenate    SEPARATOR=\n    @{lines}
     ${binary} =    Create Program    llama-server    text=${text}
-    VAR    ${BINARY}    ${binary}    scope=TEST
+    VAR    ${BINARY} =    ${binary}    scope=TEST

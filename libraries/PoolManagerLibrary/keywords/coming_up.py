@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import select
 import shutil
@@ -27,7 +28,7 @@ from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
 from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.outcome import Protocol
 from PoolManagerLibrary.removal import engine_processes
-from PoolManagerLibrary.sampling import SURFACES, Sample, Sampler
+from PoolManagerLibrary.sampling import Sample, Sampler
 from PoolManagerLibrary.units import seconds, show_seconds, show_time
 from PoolManagerLibrary.waiting import wait_until
 
@@ -40,8 +41,9 @@ REPORT_SHARE = 0.1
 ERROR_FIELDS = ("code", "message", "at", "hint")
 #: A pool that is not Ready shows the phase of the replica that comes first in this order (SPEC, "Phases").
 PHASE_ORDER = (
-    "draining", "stopping", "loading", "starting", "preflight", "half_open", "backoff", "circuit_open", "failed", "stopped",
-)  # fmt: skip
+    *("draining", "stopping", "loading", "starting", "preflight"),
+    *("half_open", "backoff", "circuit_open", "failed", "stopped"),
+)
 BREAKER_ORDER = ("open", "half_open", "closed")
 
 
@@ -75,7 +77,8 @@ class ComingUpKeywords(Keywords):
             raise ExpectationFailed("The engine has never been probed.")
         if not limit - 0.01 <= times[0] <= limit + 0.25:
             raise ExpectationFailed(
-                f"The first probe should come {show_seconds(limit)} after the spawn, it came after {show_seconds(times[0])}."
+                f"The first probe should come {show_seconds(limit)} after the spawn, "
+                f"it came after {show_seconds(times[0])}."
             )
 
     @keyword
@@ -89,7 +92,7 @@ class ComingUpKeywords(Keywords):
     ) -> None:
         """Checks how far apart the readiness probes are that came between ``after`` and ``until`` after the spawn.
 
-        The smallest pause must be ``at_least`` long; half of the pauses, at least, must be ``at_most`` long: on a busy machine a
+        Three quarters of the pauses must be ``at_least`` long, and half of them ``at_most``: on a busy machine a
         single pause proves nothing.
 
         Example:
@@ -98,7 +101,7 @@ class ComingUpKeywords(Keywords):
         """
         begin, end = seconds(after), seconds(until)
         times = [one for one in self.get_probe_times(engine) if begin <= one <= end]
-        pauses = sorted(second - first for first, second in zip(times, times[1:], strict=False))
+        pauses = sorted(second - first for first, second in itertools.pairwise(times))
         if len(pauses) < 3:
             raise ExpectationFailed(f"Too few probes came between {after} and {until} to prove anything: {times}")
         logger.info(
@@ -136,7 +139,8 @@ class ComingUpKeywords(Keywords):
         logger.info(f"Ready {show_seconds(took)} after the engine could say so; {show_seconds(limit)} are allowed.")
         if took > limit:
             raise ExpectationFailed(
-                f"Ready was reported {show_seconds(took)} after the engine could answer 200; {show_seconds(limit)} are allowed."
+                f"Ready was reported {show_seconds(took)} after the engine could answer 200; "
+                f"{show_seconds(limit)} are allowed."
             )
 
     @keyword
@@ -154,8 +158,8 @@ class ComingUpKeywords(Keywords):
             logger.info(f"{surface} showed it {show_seconds(took)} after the engine's first good answer.")
             if took > seconds(within):
                 raise ExpectationFailed(
-                    f"{surface} should show the pool ready within {show_seconds(seconds(within))} of the engine's first "
-                    f"good answer, it did so after {show_seconds(took)}."
+                    f"{surface} should show the pool ready within {show_seconds(seconds(within))} of the engine's "
+                    f"first good answer, it did so after {show_seconds(took)}."
                 )
 
     def _first_shown(self, name: str, surface: str, patience: float) -> Sample:
@@ -196,7 +200,7 @@ class ComingUpKeywords(Keywords):
 
     @keyword
     def pools_should_wait_without_a_process(self, count: int, within: timedelta = timedelta(seconds=2)) -> None:
-        """Waits until so many pools of the scenario wait for their turn: in phase preflight, not live, without any process.
+        """Waits until so many pools wait for their turn: in phase preflight, not live, without any process.
 
         Example:
         | Pools Should Wait Without A Process | 3 |
@@ -249,7 +253,7 @@ class ComingUpKeywords(Keywords):
     def watched_processes_should_have_ended_before(
         self, phase: str = "preflight", engine: str = "the engine", within: timedelta = timedelta(seconds=5)
     ) -> None:
-        """Waits for the replica's next event of a phase after `Watch Processes`; all watched processes must have ended by then.
+        """Waits for the replica's next event of a phase; all watched processes must have ended by then.
 
         Example:
         | Watched Processes Should Have Ended Before | preflight |
@@ -275,8 +279,9 @@ class ComingUpKeywords(Keywords):
 
     @keyword
     def every_ready_should_be_earned(self, at_least: int = 1) -> None:
-        """Checks over the daemon's whole event stream that each change to phase ready says that readiness and residency passed, of
-        the pid that was loading or adopted right before, and, for the scenario's own pools, that this pid had answered 200.
+        """Checks over the daemon's whole event stream that each change to phase ready says that readiness and residency
+        passed, of the pid that was loading or adopted right before, and, for the scenario's own pools, that this
+        pid had answered 200.
 
         Example:
         | Every Ready Should Be Earned | at_least=3 |
@@ -363,8 +368,10 @@ class ComingUpKeywords(Keywords):
             )
 
     @keyword
-    def handoff_file_should_be_gone_within(self, within: timedelta, after: str = "act", engine: str = "the engine") -> None:
-        """Checks that the watched handoff file was not seen later than a time after the last act, or an event of a kind.
+    def handoff_file_should_be_gone_within(
+        self, within: timedelta, after: str = "act", engine: str = "the engine"
+    ) -> None:
+        """Checks that the watched handoff file was not seen later than a time after the last act, or after an event.
 
         Example:
         | Watch Handoff File |
@@ -393,23 +400,29 @@ class ComingUpKeywords(Keywords):
             raise ExpectationFailed(f"{watch.path.name} was there for {show_seconds(took)}; {within} are allowed.")
 
     @keyword
-    def surfaces_should_have_been_seen_before_ready(
-        self, slow: int, quick: int, name: str = "the pool"
-    ) -> dict[str, int]:
-        """Checks how often each surface was looked at before the engine's first good answer: the command line ``slow``
-        times at least, the others ``quick`` times. Returns the numbers.
+    def wait_until_surfaces_were_seen(
+        self, slow: int, quick: int, name: str = "the pool", within: timedelta = timedelta(seconds=30)
+    ) -> None:
+        """Waits until each sampled surface was asked and answered after the last act: the slow command line ``slow``
+        times, the others ``quick`` times.
 
         Example:
-        | Surfaces Should Have Been Seen Before Ready | 2 | 10 |
+        | Wait Until Surfaces Were Seen | 3 | 20 |
         """  # noqa: D205  # one sentence
-        good = FaultKeywords(self.world).get_first_good_answer(f"{self.scenario.pool(name).alias}/r0")
-        early = [sample.surface for sample in self._samples(name) if sample.answered < good]
-        counts = {surface: early.count(surface) for surface in SURFACES}
-        logger.info(f"Samples before the first good answer: {counts}")
-        for surface, count in counts.items():
-            if count < (slow if surface == "CLI" else quick):
-                raise ExpectationFailed(f"{surface} was seen {count} times only before the engine's good answer.")
-        return counts
+        sampler: Sampler = self.scenario.memory["samplers"][self.scenario.pool(name).pool_id]
+        began = self.scenario.act_at
+
+        def look() -> dict[str, int]:
+            seen = [sample.surface for sample in list(sampler.samples) if sample.asked > began]
+            return {surface: seen.count(surface) for surface in sampler.surfaces}
+
+        wait_until(
+            look,
+            lambda seen: all(count >= (slow if surface == "CLI" else quick) for surface, count in seen.items()),
+            timeout=seconds(within),
+            expected=f"the command line to be seen {slow} times and all other surfaces {quick} times",
+            show=str,
+        )
 
     @keyword
     def status_should_have_been_live_while_loading(self, name: str = "the pool") -> None:
@@ -429,7 +442,7 @@ class ComingUpKeywords(Keywords):
             and sample.answered < end - ROUNDING_S
         ]
         if len(during) < 5:
-            raise ExpectationFailed(f"The status was seen {len(during)} times only while it loaded; that proves nothing.")
+            raise ExpectationFailed(f"The status was seen {len(during)} times only while it loaded: no proof.")
         for sample in during:
             if sample.value["live"] is not True or sample.value["ready"] is not False:
                 raise ExpectationFailed(f"{sample.surface} should be live and not ready while it loads: {sample.value}")
@@ -471,7 +484,7 @@ class ComingUpKeywords(Keywords):
 
     @keyword
     def create_engine_binary(self, name: str = "my-engine") -> str:
-        """Makes a program file of its own that can run the stand-in (a copy of Python), and returns its path, for ``binary``.
+        """Makes a program file of its own that can run the stand-in (a copy of Python). Returns its path.
 
         Example:
         | ${binary} = | Create Engine Binary |
@@ -491,8 +504,9 @@ class ComingUpKeywords(Keywords):
 
     @keyword
     def error_should_be_the_same_everywhere(self, name: str = "the pool") -> dict[str, Any]:
-        """Checks that a failed pool's code, text, time and hint are the same in the HTTP status, the list that the dashboard reads,
-        gRPC status, /ready over both protocols, ``status --json`` and the event of the failure. Returns the error.
+        """Checks that a failed pool's code, text, time and hint are the same in the HTTP status, the list that the
+        dashboard reads, gRPC status, /ready over both protocols, ``status --json`` and the event of the failure.
+        Returns the error.
 
         Example:
         | Error Should Be The Same Everywhere |
@@ -529,8 +543,9 @@ class ComingUpKeywords(Keywords):
 
     @keyword
     def every_status_should_follow_from_its_replicas(self, at_least: int, name: str = "the pool") -> None:
-        """Ends the sampling and checks for each status that was seen that phase, live, ready, restart_count and breaker of the pool
-        follow from those of its replicas. At least so many different combinations of phases must have been seen.
+        """Ends the sampling and checks for each status that was seen that phase, live, ready, restart_count and breaker
+        of the pool follow from those of its replicas. At least so many different combinations of phases must have
+        been seen.
 
         Example:
         | Start Sampling Surfaces | the pool | HTTP status | gRPC status |
@@ -576,7 +591,7 @@ class ComingUpKeywords(Keywords):
 
     @keyword
     def default_should_be(self, key: str, value: str) -> None:
-        """Checks a default of the config, as ``pool-managerd example-config`` prints it. Keys have their table before a dot.
+        """Checks a default of the config, as ``pool-managerd example-config`` prints it. A table stands before a dot.
 
         Example:
         | Default Should Be | readiness.timeout_ms | 120000 |
@@ -591,12 +606,11 @@ class ComingUpKeywords(Keywords):
     def _phases_of(self, engine: str, phase: str) -> list[SeenEvent]:
         pool, replica = self.scenario.replica(engine)
         self.world.sync_events()
-        found = [
+        return [
             event
             for event in self.pool_events(pool)
             if event.kind == "phase" and event.replica_id == replica and event.to == phase and event.from_ != phase
         ]
-        return found
 
     def _samples(self, name: str) -> list[Sample]:
         return SurfaceKeywords(self.world).stop_sampling_surfaces(name)
