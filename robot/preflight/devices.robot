@@ -59,6 +59,10 @@ A pool whose GPU is ${state} and shown as ${shown} stays failed until it is well
     Preload Pool    ${name}
     It Should Stay Failed For Want Of Its GPU    ${name}
     Set GPU Health    ok    ${name}
+    It Should Become Ready By Itself    ${name}
+
+It Should Become Ready By Itself
+    [Arguments]    ${name}
     Pool Should Become    ${name}    ready    within=5 s
     Phases Should Be    ${name}    preflight    failed    preflight    starting    loading    ready
 

@@ -44,10 +44,7 @@ A config reload that changes nothing of the pool is no reason to try again
 *** Keywords ***
 A pool whose engine ${spills} stays failed with ${code} until it is preloaded again
     ${name} =    Evaluate    'p' + uuid.uuid4().hex[:8]
-    IF    'other' in '${spills}'    Define GPU    other    8 GiB
-    Define GPU    ${name}    8 GiB
-    Define Pool    ${name}    gpu=${name}    vram_bytes=2 GiB    &{AT_ONCE}
-    Engine Does    ${spills}    ${name}
+    A Pool Whose Engine Does    ${spills}    ${name}
     Preload Pool    ${name}
     It Should Fail    ${name}    ${code}
     It Should Stay Failed    ${name}
@@ -62,6 +59,13 @@ It Should Stay Failed
     Get Event Count    ${name}    should be    ${1}    kind=phase    to=starting
     Get Event Count    ${name}    should be    ${0}    kind=restart_scheduled
     Pool Should Show    ${name}    next_restart_at null    restart_count 0
+
+A Pool Whose Engine Does
+    [Arguments]    ${behaviour}    ${name}
+    IF    'other' in '${behaviour}'    Define GPU    other    8 GiB
+    Define GPU    ${name}    8 GiB
+    Define Pool    ${name}    gpu=${name}    vram_bytes=2 GiB    &{AT_ONCE}
+    Engine Does    ${behaviour}    ${name}
 
 It Should Fail
     [Arguments]    ${name}    ${code}

@@ -1,5 +1,6 @@
-/* A driver library for hosts without one: two GPUs, the second one lost while the file $NVML_LOST exists, and
-   the XID written in the file $NVML_XID reported once. Built as libnvidia-ml.so.1 by test_real_nvml.py. */
+/* A driver library for hosts without one: two GPUs (or $NVML_GPUS, at most two), the second one lost while the file
+   $NVML_LOST exists, and the XID written in the file $NVML_XID reported once. Built as libnvidia-ml.so.1 by
+   test_real_nvml.py and by the suite robot/preflight/nvml.robot. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +16,10 @@ int nvmlInitWithFlags(unsigned flags) { (void)flags; return SUCCESS; }
 int nvmlShutdown(void) { return SUCCESS; }
 const char *nvmlErrorString(int code) { return code == LOST ? "GPU is lost" : "error"; }
 int nvmlSystemGetDriverVersion(char *text, unsigned length) { snprintf(text, length, "580.1"); return SUCCESS; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return SUCCESS; }
+static unsigned shown(void) { return getenv("NVML_GPUS") ? (unsigned)atoi(getenv("NVML_GPUS")) : 2; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = shown(); return SUCCESS; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, int **gpu) {
-    if (index > 1) return INVALID;
+    if (index > 1 || index >= shown()) return INVALID;
     *gpu = &gpus[index];
     return lost(*gpu) ? LOST : SUCCESS;
 }

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -91,6 +92,36 @@ class ProcessEndKeywords(Keywords):
                 )
 
     @keyword
+    def measure_cpu_waits_of_daemon(self) -> None:
+        """Measures from now on for how long the scenario's own daemon is ready to run and gets no CPU.
+
+        So a time limit can be held to what the daemon itself needs, on a machine that others use as well.
+
+        Example:
+        | Measure CPU Waits Of Daemon |
+        | Try To Start Daemon |
+        | ${waited} = | Get CPU Wait Of Daemon |
+        """
+        daemon = self.world.selected
+        old = daemon.process
+        watch = _CpuWaits(lambda: None if daemon.process is None or daemon.process is old else daemon.process.pid)
+        self.scenario.memory["cpu_waits"] = watch
+        self.scenario.cleanups.append(("the watch of the daemon's waits", watch.close))
+
+    @keyword
+    def get_cpu_wait_of_daemon(self) -> float:
+        """Returns the seconds that the daemon's main thread waited for a CPU since `Measure CPU Waits Of Daemon`.
+
+        Example:
+        | ${waited} = | Get CPU Wait Of Daemon |
+        """
+        watch: _CpuWaits | None = self.scenario.memory.get("cpu_waits")
+        if watch is None:
+            raise UsageError("Measure CPU Waits Of Daemon first.")
+        watch.close()
+        return watch.seconds
+
+    @keyword
     def make_engine_unkillable(self, engine: str = "the engine") -> int:
         """Makes an engine one that no signal ends, like one that hangs in a driver. Returns its pid.
 
@@ -158,6 +189,33 @@ class _EndWatch:
         self._closing.set()
         self._thread.join(1)
         os.close(self._pidfd)
+
+
+class _CpuWaits:
+    """Reads in a thread how long a process has been waiting for a CPU: the kernel counts it in ``schedstat``."""
+
+    def __init__(self, pid: Callable[[], int | None]) -> None:
+        self.seconds = 0.0
+        self._pid = pid
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="cpu-waits", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closing.wait(0.005):
+            pid = self._pid()
+            if pid is None:
+                continue
+            try:
+                waited = int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1])
+            except (OSError, ValueError, IndexError):
+                continue
+            self.seconds = max(self.seconds, waited / 1e9)
+
+    def close(self) -> None:
+        """Measure no longer."""
+        self._closing.set()
+        self._thread.join(1)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
