@@ -91,10 +91,11 @@ class Daemon:
         self.config = config
         self.reread = reread
         self.stopping = asyncio.Event()
-        self._signals = 0
+        self._hurry: Callable[[], None] = lambda: None
 
     async def run(self) -> int:
         """Serve until told to stop."""
+        self._listen_to_signals()
         state_dir = StateDir(self.config.server.state_dir)
         state_dir.prepare()
         state_dir.lock()
@@ -112,6 +113,7 @@ class Daemon:
             host.bus.add_projection(event_projection(lambda event: _context(registry, event)))
             metrics.state = Measured(host, registry.pools)
             service = PoolManagerService(host, registry, self.reread)
+            self._hurry = registry.hurry
             await registry.restore()
             stack.callback(registry.close)
             auth = Auth(self.config.tokens.full, self.config.tokens.readonly)
@@ -134,7 +136,7 @@ class Daemon:
             stack.callback(host.bus.close)
             self._announce(host, http, grpc)
             registry.begin()
-            self._listen_to_signals(host, service)
+            self._listen_to_sighup(host, service)
             notify("READY=1")
             await self.stopping.wait()
             await self._end(host, registry)
@@ -216,10 +218,21 @@ class Daemon:
                 "they get no capabilities and no new privileges, but name a user for each pool",
             )
 
-    def _listen_to_signals(self, host: Host, service: PoolManagerService) -> None:
+    def _listen_to_signals(self) -> None:
+        """From the very start, so that no engine is orphaned by a stop in the midst of it."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopping.set)
+            loop.add_signal_handler(number, self._on_stop_signal)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+
+    def _on_stop_signal(self) -> None:
+        """The first ends the daemon in its time; a second one does not let it wait for leases any longer."""
+        if self.stopping.is_set():
+            self._hurry()
+        self.stopping.set()
+
+    def _listen_to_sighup(self, host: Host, service: PoolManagerService) -> None:
+        loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: host.start_task(_reload(service), "config reload by SIGHUP"))
 
     async def _end(self, host: Host, registry: Registry) -> None:

@@ -123,11 +123,13 @@ class PoolManagerService:
         if not pool.ready and pool.all_circuits_open():
             raise self._circuit_open(pool)
         if pool.desired is not Desired.RUNNING:
-            pool.desired = Desired.RUNNING
+            before = pool.drained
+            pool.desired, pool.drained = Desired.RUNNING, False
             try:
                 await pool.commit()
-            except PoolManagerError:
-                pool.desired = Desired.STOPPED
+            except BaseException:
+                # Not stored, or its caller went away before it was: then it never happened.
+                pool.desired, pool.drained = Desired.STOPPED, before
                 raise
             _check_activity(pool, "preload")
         pool.start_all(trigger="operator", correlation_id=CORRELATION_ID.get())
@@ -180,22 +182,23 @@ class PoolManagerService:
         began = self.host.clock()
         deadline = began + deadline_ms / 1000
         drain = PoolDrain(pool, deadline, "operator", began)
-        before = (pool.desired, pool.pending_drain)
-        pool.desired = Desired.STOPPED
+        before = (pool.desired, pool.drained, pool.pending_drain)
+        pool.desired, pool.drained = Desired.STOPPED, True
         pool.pending_drain = {"deadline": deadline, "began": began}
         # From here on no lease is granted; nothing is announced before it is stored.
         pool.draining, pool.activity = True, drain.activity
         try:
             await pool.commit()
-        except PoolManagerError:
-            pool.desired, pool.pending_drain = before
-            pool.draining, pool.activity = False, None
+        except BaseException:
+            pool.desired, pool.drained, pool.pending_drain = before
+            if pool.activity is drain.activity:
+                pool.draining, pool.activity = False, None
             raise
         drain.begin()
         task = drain.activity.task
         if wait_s is None or task is None:
             return pool.status(), None
-        result = await wait_at_most(_outcome(task), wait_s)
+        result = await wait_at_most(_outcome(pool, task), wait_s)
         return pool.status(), result
 
     async def cancel_drain(self, pool_id: str) -> PoolStatus:
@@ -208,20 +211,30 @@ class PoolManagerService:
         drain = activity.owner
         if not activity.can_cancel or not isinstance(drain, PoolDrain) or drain.trigger != "operator":
             raise _conflict(pool, "cancelling the drain", "the drain is already stopping the engine")
-        pool.desired = Desired.RUNNING
+        # From here on it can be cancelled by nobody else; it goes on while the store is asked.
+        activity.can_cancel = False
+        pool.desired, pool.drained = Desired.RUNNING, False
         kept, pool.pending_drain = pool.pending_drain, None
         try:
             await pool.commit()
-        except PoolManagerError:
-            pool.desired, pool.pending_drain = Desired.STOPPED, kept
+        except BaseException:
+            self._drain_goes_on(pool, drain, kept)
             raise
-        if not drain.activity.can_cancel:
-            pool.desired, pool.pending_drain = Desired.STOPPED, kept
+        if pool.activity is not activity or drain.is_stopping:
+            self._drain_goes_on(pool, drain, kept)
             pool.post()
             raise _conflict(pool, "cancelling the drain", "the drain is already stopping the engine")
         drain.cancel()
         pool.start_all(trigger="operator", correlation_id=CORRELATION_ID.get())
         return pool.status()
+
+    @staticmethod
+    def _drain_goes_on(pool: Pool, drain: PoolDrain, pending: dict[str, Any] | None) -> None:
+        """A drain was not cancelled after all; it may even be over by now."""
+        pool.desired, pool.drained = Desired.STOPPED, True
+        under_way = pool.activity is drain.activity
+        pool.pending_drain = pending if under_way else None
+        drain.activity.can_cancel = under_way and not drain.is_stopping
 
     # -- reload ----------------------------------------------------------------------------------------------------
 
@@ -245,14 +258,16 @@ class PoolManagerService:
         pool.pending_reload = {"model_ref": new_model_ref, "drain_ms": drain_ms}
         try:
             await pool.commit()
-        except PoolManagerError:
-            pool.activity, pool.pending_reload = None, None
+        except BaseException:
+            pool.pending_reload = None
+            if pool.activity is reload.activity:
+                pool.activity = None
             raise
         reload.begin()
         task = reload.activity.task
         if wait_s is None or task is None:
             return pool.status(), False
-        outcome: ReloadOutcome | None = await wait_at_most(_outcome(task), wait_s)
+        outcome: ReloadOutcome | None = await wait_at_most(_outcome(pool, task), wait_s)
         if outcome is not None and outcome.error is not None:
             raise outcome.error
         return pool.status(), outcome is not None
@@ -265,34 +280,38 @@ class PoolManagerService:
         ttl = _check_ttl(pool, ttl_ms)
         if holder is not None and (not isinstance(holder, str) or not holder.isprintable() or len(holder) > MAX_HOLDER):
             raise invalid_request("holder", f"holder must be at most {MAX_HOLDER} printable characters")
-        self._check_running()
         try:
-            replica_id = self._choose(pool)
+            while True:
+                self._check_running()
+                lease = Lease(
+                    lease_id=secrets.token_hex(16),
+                    pool_id=pool.id,
+                    replica_id=self._choose(pool),
+                    holder=holder,
+                    ttl_ms=ttl,
+                    expires_at=self.host.clock() + ttl / 1000,
+                )
+                await self._enter(pool, lease)
+                if pool.leases.has(lease.lease_id):
+                    break
+                # Its replica failed while the store was busy: there may be another one.
         except PoolManagerError as error:
             self._publish_refused(pool, error)
             raise
-        lease = Lease(
-            lease_id=secrets.token_hex(16),
-            pool_id=pool.id,
-            replica_id=replica_id,
-            holder=holder,
-            ttl_ms=ttl,
-            expires_at=self.host.clock() + ttl / 1000,
-        )
-        # Entered first, so that the slot can't be given twice while the store is busy.
-        pool.leases.add(lease)
-        try:
-            await self.host.store.commit([Put("lease", lease.lease_id, lease.as_json())])
-        except PoolManagerError as error:
-            pool.leases.forget(lease.lease_id)
-            pool.wake()
-            self._publish_refused(pool, error)
-            raise
-        if not pool.leases.has(lease.lease_id):
-            raise pool.leases.not_found(lease.lease_id)
         pool.publish_lease(lease, "granted", f"granted to {holder or 'an unnamed holder'}")
         pool.arm_expiry()
         return self._lease_status(pool, lease)
+
+    async def _enter(self, pool: Pool, lease: Lease) -> None:
+        """Enter a lease and store it. First, so that the slot can't be given twice while the store is busy."""
+        pool.leases.add(lease)
+        try:
+            await self.host.store.commit([Put("lease", lease.lease_id, lease.as_json())])
+        except BaseException:
+            # Not stored, or the caller went away before it was.
+            pool.leases.forget(lease.lease_id)
+            pool.wake()
+            raise
 
     def _choose(self, pool: Pool) -> str:
         if pool.draining:
@@ -463,9 +482,19 @@ class PoolManagerService:
             )
 
 
-async def _outcome(task: asyncio.Task[T]) -> T:
-    """A background task's result; giving up the wait leaves the task alone."""
-    return await asyncio.shield(task)
+async def _outcome(pool: Pool, task: asyncio.Task[T]) -> T:
+    """A background task's result; giving up the wait leaves the task alone.
+
+    :raises PoolManagerError: if the task was given up for something stronger.
+    """
+    await asyncio.wait([task])
+    if not task.cancelled():
+        return task.result()
+    if pool.removed:
+        raise PoolManagerError(Code.POOL_NOT_FOUND, f"pool {pool.id!r} was removed from the config meanwhile")
+    if pool.host.shutting_down:
+        raise PoolManagerError(Code.SHUTTING_DOWN, "the daemon shuts down", hint="try again once it is back")
+    raise _conflict(pool, "waiting for the outcome", "the operation was cancelled")
 
 
 def _conflict(pool: Pool, wanted: str, why: str, *, hint: str | None = None) -> PoolManagerError:
@@ -480,6 +509,8 @@ def _conflict(pool: Pool, wanted: str, why: str, *, hint: str | None = None) -> 
 def _check_activity(pool: Pool, wanted: str) -> None:
     if pool.activity is not None:
         raise _conflict(pool, f"a {wanted}", f"{pool.activity.description} is under way")
+    if wanted == "reload" and pool.is_following:
+        raise _conflict(pool, "a reload", "its replicas are being brought to a changed config")
     if wanted == "preload" and any(
         replica.state.phase is Phase.STOPPING and pool.desired is Desired.STOPPED for replica in pool.replicas.values()
     ):

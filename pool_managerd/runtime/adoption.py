@@ -30,6 +30,10 @@ from pool_managerd.runtime.run import PLAN_VARIABLE, Run, identity_from_json
 from pool_managerd.runtime.stop import reap_leftovers, stop_ladder
 
 
+def _at_rest(was: ReplicaState) -> ReplicaState:
+    return replace(was, phase=Phase.STOPPED, next_restart_at=None, drain=None, after_stop=None)
+
+
 class Adoption:
     """The first thing a daemon does with its pools.
 
@@ -42,29 +46,51 @@ class Adoption:
         self.kept: set[tuple[str, str]] = set()
         self._was: dict[tuple[str, str], ReplicaState] = {}
 
-    def restore(self, replica: Replica) -> None:
+    def restore(self, pool: Pool, replica: Replica) -> None:
         """Give a replica its state from before, and its engine, if that still runs and still is what is wanted.
 
         Until :meth:`resume` it counts as stopped, so that nobody is told it were Ready.
         """
         document = self.documents.get(f"{replica.pool_id}/{replica.replica_id}")
+        reloading = pool.pending_reload is not None
         if document is not None:
             try:
                 was = state_from_document(document)
                 self._was[replica.pool_id, replica.replica_id] = was
-                replica.state = replace(was, phase=Phase.STOPPED, next_restart_at=None)
+                replica.state = _at_rest(was)
                 replica.version = document["version"]
-                replica.model = None if document["model"] is None else Path(document["model"])
+                if reloading and document["model"] is not None:
+                    replica.model = Path(document["model"])
             except (KeyError, TypeError, ValueError):
                 document = None
         told = self._told(replica, document)
         process = None if told is None else adopt(identity_from_json(told["identity"]))
         if process is None or told is None:
             return
+        if self._is_on_its_way_out(replica):
+            process.detach()
+            replica.model = None
+            return
+        if document is None and told["model"] is not None and pool.model != Path(told["model"]):
+            # The store that knew of a reload is lost; the running engine shows what it led to.
+            pool.override_model(told["model"], Path(told["model"]))
         run = self._run(replica, process, told)
-        if run is not None:
-            replica.adopt(run)
-            self.kept.add((replica.pool_id, replica.replica_id))
+        if run is None:
+            process.detach()
+            replica.model = None
+            if document is None:
+                pool.drop_override()
+            return
+        replica.adopt(run)
+        self.kept.add((replica.pool_id, replica.replica_id))
+        if document is None:
+            # Nobody knows what its operator wanted, but that it runs.
+            pool.desired = Desired.RUNNING
+
+    def _is_on_its_way_out(self, replica: Replica) -> bool:
+        """Whether the engine was being stopped, or drained because of a driver error: that is carried to its end."""
+        was = self._was.get((replica.pool_id, replica.replica_id))
+        return was is not None and (was.phase is Phase.STOPPING or was.after_stop is not None)
 
     def _told(self, replica: Replica, document: dict[str, Any] | None) -> dict[str, Any] | None:
         """What is known of the process: from the store or, where that was lost, from the handoff file."""
@@ -93,11 +119,9 @@ class Adoption:
         try:
             plan = preflight.plan_for_adoption(self.host, replica.target, self.host.inventory.snapshot)
         except PoolManagerError:
-            process.detach()
             return None
         started_from = environ_value(read_environ(process.pid), PLAN_VARIABLE)
         if started_from != plan.digest:
-            process.detach()
             return None
         log = replica.log_path
         offset = told["log_offset"]
@@ -126,8 +150,7 @@ class Adoption:
         """End every engine of this state directory that was not adopted, and remove stale files."""
         keep = {self.host.marker(pool_id, replica_id) for pool_id, replica_id in self.kept}
         found = await marked_processes(f"{self.host.state_id}:")
-        for marker in found.keys() - keep:
-            await self._end(marker)
+        await asyncio.gather(*(self._end(marker) for marker in sorted(found.keys() - keep)))
         first = {pool.id: pool.replica_ids[0] for pool in self.host.config.pools}
         for path in self.host.state_dir.remove_stale(self.kept, first=first):
             self.host.bus.publish(
@@ -162,12 +185,16 @@ class Adoption:
     def resume(self, pool: Pool, replica: Replica) -> None:
         """Let a replica go on from where it was."""
         was = self._was.get((pool.id, replica.replica_id), replica.state)
-        rest = replace(was, phase=Phase.STOPPED, next_restart_at=None)
+        rest = _at_rest(was)
         if replica.run is not None:
             self._announce(replica, replica.run)
             replica.signal(Input(Signal.ADOPTED))
         elif pool.desired is Desired.STOPPED:
             replica.persist()
+        elif was.after_stop is not None:
+            # It was being stopped for a failure that is judged already; by now it is gone.
+            replica.state = replace(was, phase=Phase.STOPPING)
+            replica.signal(Input(Signal.GONE, reason="it was stopped while no daemon was running"))
         elif was.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN} and was.next_restart_at is not None:
             replica.state = was
             replica.resume_timer()

@@ -11,7 +11,15 @@ from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import COMING_UP, Phase
 from pool_managerd.core.replica import DrainCause, Input, ReplicaState, Signal, StartCause, Step
-from pool_managerd.core.restart import BreakerState, Next, RestartHistory, RestartPolicy, next_stable_ms, recent
+from pool_managerd.core.restart import (
+    BreakerState,
+    Next,
+    RestartHistory,
+    RestartPolicy,
+    Verdict,
+    next_stable_ms,
+    recent,
+)
 from pool_managerd.core.times import rfc3339, rfc3339_or_none
 
 if TYPE_CHECKING:
@@ -25,11 +33,6 @@ _TRIGGERS = {
     StartCause.RECHECK: "restart",
     StartCause.RELOAD: "reload",
     StartCause.RESTORE: "reload",
-}
-_DRAIN_TRIGGERS = {
-    DrainCause.OPERATOR: "operator",
-    DrainCause.RELOAD: "reload",
-    DrainCause.DRIVER: "driver_error",
 }
 
 
@@ -50,7 +53,8 @@ def change(replica: Replica, before: ReplicaState, taken: Step, given: Input) ->
     _preload(replica, before, after, failure)
     _breaker(replica, before.history, after.history, taken.reason)
     _storm(replica, before, taken, failure)
-    _scheduled(replica, taken, failure)
+    if after.phase is Phase.BACKOFF and before.phase is not Phase.BACKOFF:
+        _scheduled(replica, taken)
 
 
 def _publish(
@@ -115,7 +119,7 @@ def _of_phase(replica: Replica, after: ReplicaState) -> dict[str, Any]:  # noqa:
                 "residency": replica.host.inventory.snapshot.residency,
             }
         case Phase.DRAINING | Phase.STOPPING:
-            trigger = _DRAIN_TRIGGERS.get(after.drain) if after.drain is not None else replica.trigger
+            trigger = "driver_error" if after.drain is DrainCause.DRIVER else replica.trigger
             return {"trigger": trigger, "pid": None if run is None else run.process.pid}
         case Phase.BACKOFF:
             return {
@@ -179,7 +183,7 @@ def _storm(replica: Replica, before: ReplicaState, taken: Step, failure: Failure
         details["storm"] = "restart_storm"
         _publish(replica, EventKind.STORM, None, "warning", None, taken.storm_warning, details)
     verdict = taken.verdict
-    if verdict is None:
+    if verdict is None or failure is None or before.after_stop is not None:
         return
     if verdict.storm is not None and history is not before.history:
         hint = "lower context, slots or the model's size" if verdict.storm == "oom_storm" else None
@@ -194,9 +198,9 @@ def _storm(replica: Replica, before: ReplicaState, taken: Step, failure: Failure
         _publish(replica, EventKind.STORM, None, "rate_limited", None, verdict.reason, details)
 
 
-def _scheduled(replica: Replica, taken: Step, failure: Failure | None) -> None:
-    """A restart after a counted failure; a start that waits for memory or a port is none."""
-    verdict = taken.verdict
+def _scheduled(replica: Replica, taken: Step) -> None:
+    """A restart after a counted failure, once no process is left; a start that waits for memory or a port is none."""
+    verdict, failure = taken.verdict, taken.state.failure
     if verdict is None or failure is None or verdict.next is not Next.BACKOFF or verdict.at is None:
         return
     if failure.failure_class in {FailureClass.MEMORY, FailureClass.PORT}:
@@ -234,6 +238,7 @@ def stuck(replica: Replica, pids: tuple[int, ...], waited_s: float) -> None:
     """Processes that were killed and are still there."""
     phase = replica.state.phase
     named = ", ".join(str(pid) for pid in pids)
+    replica.warned_at = replica.host.clock()
     replica.warning = PoolManagerError(
         Code.HEALTH_CHECK_FAILED,
         f"pool {replica.pool_id} replica {replica.replica_id}: pid {named} cannot be killed, {waited_s:.0f} s so far",
@@ -294,6 +299,8 @@ def replica_document(replica: Replica) -> dict[str, Any]:
         "next_restart_at": state.next_restart_at,
         "ready_since": state.ready_since,
         "refusals": state.refusals,
+        "drain": None if state.drain is None else str(state.drain),
+        "after_stop": None if state.after_stop is None else state.after_stop.as_json(),
         "version": replica.version,
         "model": None if replica.model is None else str(replica.model),
         "run": None if replica.run is None else replica.run.as_json(),
@@ -322,4 +329,6 @@ def state_from_document(doc: dict[str, Any]) -> ReplicaState:
         next_restart_at=doc["next_restart_at"],
         ready_since=doc["ready_since"],
         refusals=doc["refusals"],
+        drain=None if doc.get("drain") is None else DrainCause(doc["drain"]),
+        after_stop=None if doc.get("after_stop") is None else Verdict.from_json(doc["after_stop"]),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pool_managerd.core.drain import DrainVerdict, judge_drain
 from pool_managerd.core.events import EventKind
@@ -22,26 +22,33 @@ BUSY_POLL_S = 0.1
 BUSY_TIMEOUT_S = 1.0
 
 
-async def busy_of(replicas: Iterable[Replica]) -> int | None:
+def may_have_work(replica: Replica) -> bool:
+    """Whether its engine serves, or did so before the daemon was restarted and is only being checked anew."""
+    phase, run = replica.state.phase, replica.run
+    return phase in {Phase.READY, Phase.DRAINING} or (phase is Phase.LOADING and run is not None and run.was_ready)
+
+
+async def busy_of(replicas: Iterable[Replica], timeout_s: float) -> int | None:
     """The busy slots of all these replicas; ``None`` if no engine says."""
-    runs = [one.run for one in replicas if one.run is not None and one.state.phase in {Phase.READY, Phase.DRAINING}]
-    counts = await asyncio.gather(*(busy_slots(run, BUSY_TIMEOUT_S) for run in runs))
+    runs = [one.run for one in replicas if one.run is not None and may_have_work(one)]
+    counts = await asyncio.gather(*(busy_slots(run, timeout_s) for run in runs))
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
 
-async def wait_idle(pool: Pool, replicas: list[Replica], deadline: float) -> tuple[DrainVerdict, str]:
+async def wait_idle(pool: Pool, replicas: list[Replica], deadline: Callable[[], float]) -> tuple[DrainVerdict, str]:
     """Wait until these replicas carry no lease and no busy slot, or the deadline (wall-clock seconds) has passed."""
     while True:
         active = sum(len(pool.leases.on_replica(one.replica_id)) for one in replicas)
         # Only if no lease is left does it matter what the engine does besides.
-        busy = await busy_of(replicas) if active == 0 else 0
+        left = deadline() - pool.host.clock()
+        busy = await busy_of(replicas, min(BUSY_TIMEOUT_S, max(BUSY_POLL_S, left))) if active == 0 else 0
         active = sum(len(pool.leases.on_replica(one.replica_id)) for one in replicas)
         now = pool.host.clock()
-        decision = judge_drain(active_leases=active, busy_slots=busy, now=now, deadline=deadline)
+        decision = judge_drain(active_leases=active, busy_slots=busy, now=now, deadline=deadline())
         if decision.verdict is not DrainVerdict.WAIT:
             return decision.verdict, decision.reason
-        left = max(0.0, deadline - now)
+        left = max(0.0, deadline() - now)
         if active:
             await pool.wait_change(left)
         else:
@@ -68,6 +75,7 @@ class PoolDrain:
         self.began = pool.host.clock() if began is None else began
         self.correlation_id = CORRELATION_ID.get()
         self.activity = Activity("drain", f"a drain by {trigger}", owner=self)
+        self.is_stopping = False
 
     def begin(self) -> None:
         """Refuse new leases from this moment on, and start waiting in the background."""
@@ -84,9 +92,12 @@ class PoolDrain:
         for replica in pool.replicas.values():
             replica.trigger = self.trigger
             replica.correlation_id = self.correlation_id
-            if replica.state.phase is Phase.READY:
+            if may_have_work(replica):
                 replica.signal(Input(Signal.DRAIN, drain=DrainCause.OPERATOR, reason=f"drain by {self.trigger}"))
-            elif replica.state.phase is not Phase.DRAINING:
+            elif self.trigger == "shutdown" and replica.state.phase in AT_REST | {Phase.STOPPING}:
+                # What it waits for is still there for the next daemon.
+                replica.pause()
+            else:
                 replica.signal(Input(Signal.STOP, reason=f"stopped by {self.trigger}"))
         self.activity.task = pool.host.start_task(self._run(), f"drain {pool.id}")
 
@@ -104,18 +115,38 @@ class PoolDrain:
         self._publish("cancelled", "the drain was cancelled", {"waited_ms": self._waited_ms()})
         pool.wake()
 
+    def hurry(self) -> None:
+        """Wait no longer than until now."""
+        self.deadline = min(self.deadline, self.pool.host.clock())
+        self.pool.wake()
+
     async def _run(self) -> DrainResult:
+        try:
+            return await self._drain()
+        except Exception:
+            # Whatever it was: what was promised is that nothing runs.
+            for replica in self.pool.replicas.values():
+                replica.signal(Input(Signal.STOP, reason="the drain failed"))
+            raise
+        finally:
+            if self.pool.activity is self.activity:
+                self.pool.draining, self.pool.activity = False, None
+                self.pool.wake()
+
+    async def _drain(self) -> DrainResult:
         pool = self.pool
         replicas = list(pool.replicas.values())
         nothing_ran = all(one.state.phase in AT_REST for one in replicas)
-        verdict, reason = await wait_idle(pool, replicas, self.deadline)
+        verdict, reason = await wait_idle(pool, replicas, lambda: self.deadline)
+        self.is_stopping = True
         self.activity.can_cancel = False
         forced = verdict is DrainVerdict.DEADLINE
         cut_off = pool.leases.active()
         if cut_off:
             pool.end_leases(cut_off, LeaseEnd.FORCED, "the drain's deadline passed")
         for replica in replicas:
-            replica.signal(Input(Signal.STOP, reason=f"drain over: {reason}"))
+            if replica.state.phase not in AT_REST:
+                replica.signal(Input(Signal.STOP, reason=f"drain over: {reason}"))
         await wait_at_rest(pool, replicas)
         forced = forced and not nothing_ran
         result = DrainResult(
@@ -127,7 +158,7 @@ class PoolDrain:
         pool.draining = False
         pool.pending_drain = None
         pool.activity = None
-        if pool.desired is Desired.STOPPED:
+        if pool.desired is Desired.STOPPED and not pool.removed:
             pool.post()
         self._publish(
             result.outcome,

@@ -14,7 +14,7 @@ from pool_managerd.core.events import EventKind
 from pool_managerd.core.leases import Lease, LeaseBook, LeaseEnd
 from pool_managerd.core.phases import AT_REST, COMING_UP, Desired, Phase
 from pool_managerd.core.replica import DrainCause, Input, ReplicaState, Signal, StartCause, Step
-from pool_managerd.core.restart import BreakerState
+from pool_managerd.core.restart import is_open
 from pool_managerd.core.status import PoolStatus
 from pool_managerd.core.times import rfc3339
 from pool_managerd.runtime import views
@@ -42,6 +42,10 @@ class Pool:
     """One engine kind with one model, in one or more replicas.
 
     :ivar model_override: the model of the last successful reload; ``None`` if the config's own is in force.
+    :ivar override_path: the same as a path: it stays in force, whatever becomes of the folders that models may lie in.
+    :ivar drained: whether its operator stopped it; a pool that was never preloaded is stopped, too, but not drained.
+    :ivar outdated: replicas that still have to be replaced because the config gives them another spawn spec.
+    :ivar follower: what brings the replicas to a changed config.
     :ivar retired_restarts: restarts of replicas that the config no longer has; keeps the pool's count monotone.
     """
 
@@ -50,6 +54,10 @@ class Pool:
         self.config = config
         self.desired = desired
         self.model_override: str | None = None
+        self.override_path: Path | None = None
+        self.drained = False
+        self.outdated: set[str] = set()
+        self.follower: asyncio.Task[Any] | None = None
         self.override_of: str | None = None
         self.pending_drain: dict[str, Any] | None = None
         self.pending_reload: dict[str, Any] | None = None
@@ -83,9 +91,21 @@ class Pool:
     @property
     def model(self) -> Path | None:
         """The model file in force."""
-        if self.model_override is not None:
-            return self.host.config.resolve_model_ref(self.model_override)
-        return self.config.model
+        return self.config.model if self.model_override is None else self.override_path
+
+    def override_model(self, model_ref: str, path: Path) -> None:
+        """A reload succeeded: its model is in force until the config's changes."""
+        self.model_override, self.override_path = model_ref, path
+        self.override_of = self.config.model_ref
+
+    def drop_override(self) -> None:
+        """The config's model is in force again."""
+        self.model_override = self.override_path = self.override_of = None
+
+    @property
+    def is_following(self) -> bool:
+        """Whether replicas are still being brought to a changed config."""
+        return self.follower is not None and not self.follower.done()
 
     def model_of(self, replica_id: str) -> Path | None:
         """The model of one replica: during a reload it may differ from the pool's."""
@@ -107,10 +127,12 @@ class Pool:
     def on_change(self, replica: Replica, before: ReplicaState, taken: Step) -> None:
         """A replica changed: announce gained and lost readiness, end leases, wake whoever waits."""
         after = taken.state
-        if before.phase in {Phase.READY, Phase.DRAINING} and after.phase not in {Phase.READY, Phase.DRAINING}:
+        if after.phase in AT_REST | {Phase.STOPPING}:
+            # Also those of an adopted engine that never passed its check.
             failure = after.failure if after.failure is not before.failure else None
             reason = "the replica was stopped" if failure is None else f"{failure.code}: {failure.message}"
-            self.end_leases(self.leases.on_replica(replica.replica_id), LeaseEnd.FORCED, reason)
+            if carried := self.leases.on_replica(replica.replica_id):
+                self.end_leases(carried, LeaseEnd.FORCED, reason)
         self._announce_readiness(replica, taken)
         if after.waits_for is not None or before.phase is Phase.STOPPING:
             self.host.look_again.set()
@@ -148,18 +170,19 @@ class Pool:
     # -- starting --------------------------------------------------------------------------------------------------
 
     def start_all(self, *, trigger: str, correlation_id: str | None = None) -> None:
-        """Start every replica that is at rest, the waiting ones at once."""
+        """Start every replica that is at rest, the waiting ones at once, and those that are just ending after that."""
         for replica in self.replicas.values():
-            if replica.state.phase in AT_REST:
+            if replica.state.phase in AT_REST | {Phase.STOPPING, Phase.DRAINING}:
                 given = Input(Signal.START, start=StartCause.OPERATOR, reason=f"start by {trigger}")
                 replica.start(given, trigger=trigger, correlation_id=correlation_id)
 
     def all_circuits_open(self) -> bool:
         """Whether no start can help, because too many replicas wait for their circuits."""
+        now = self.host.clock()
         startable = [
             one
             for one in self.replicas.values()
-            if one.state.phase is Phase.READY or one.state.history.state is not BreakerState.OPEN
+            if one.state.phase is Phase.READY or not is_open(one.state.history, now)
         ]
         return len(startable) < self.config.min_ready
 
@@ -278,7 +301,9 @@ class Pool:
         """What the store keeps of the pool itself."""
         return {
             "desired": str(self.desired),
+            "drained": self.drained,
             "model_override": self.model_override,
+            "override_path": None if self.override_path is None else str(self.override_path),
             "override_of": self.override_of,
             "drain": self.pending_drain,
             "reload": self.pending_reload,
@@ -300,5 +325,7 @@ class Pool:
         """Stop all timers and work; processes are left alone."""
         if self._expiry is not None:
             self._expiry.cancel()
+        if self.follower is not None:
+            self.follower.cancel()
         for replica in self.replicas.values():
             replica.close()

@@ -54,7 +54,14 @@ class Target:
 
     @property
     def mask(self) -> tuple[str, ...]:
-        """The replica's own mask as configured; empty if none is."""
+        """The replica's own mask as configured; empty if none is.
+
+        :raises PoolManagerError: INVALID_DEVICE_MASK if the config has meanwhile fewer replicas.
+        """
+        if self.replica_id not in self.pool.replica_ids:
+            raise PoolManagerError(
+                Code.INVALID_DEVICE_MASK, f"pool {self.pool.id} has no replica {self.replica_id} any more"
+            )
         return self.pool.masks[self.pool.replica_ids.index(self.replica_id)]
 
 
@@ -176,6 +183,22 @@ def _model_and_need(
     return need_of(pool, model, devices, split)
 
 
+def choose_port(host: Host, address: str) -> int:
+    """A port of the range that is free and that no pool is configured to have.
+
+    :raises PoolManagerError: SPAWN_FAILED if there is none.
+    """
+    configured = {pool.port for pool in host.config.pools}
+    passed_over = []
+    try:
+        while (port := host.ports.allocate(address)) in configured:
+            passed_over.append(port)
+    finally:
+        for one in passed_over:
+            host.ports.release(one)
+    return port
+
+
 async def with_port(host: Host, plan: Plan) -> Plan:
     """Choose the port.
 
@@ -183,7 +206,7 @@ async def with_port(host: Host, plan: Plan) -> Plan:
     """
     configured = plan.spec.port
     if configured == 0:
-        return replace(plan, spec=replace(plan.spec, port=host.ports.allocate(plan.spec.host)))
+        return replace(plan, spec=replace(plan.spec, port=choose_port(host, plan.spec.host)))
     holder = await asyncio.to_thread(port_holder, plan.spec.host, configured)
     if holder is not None:
         held_by = f" by pid {holder.pid}" if holder.pid else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pool_managerd.config import Config, PoolConfig
@@ -12,20 +14,23 @@ from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.leases import Lease, LeaseEnd
 from pool_managerd.core.phases import AT_REST, Desired, Phase
-from pool_managerd.core.replica import DrainCause, Input, Signal
+from pool_managerd.core.replica import Input, Signal
 from pool_managerd.core.status import ConfigChange, ConfigChanges
 from pool_managerd.devices.mask import MaskUse, check_overlaps, resolve_mask
 from pool_managerd.devices.snapshot import DevicesSnapshot
 from pool_managerd.observe.correlation import CORRELATION_ID
 from pool_managerd.runtime.adoption import Adoption
 from pool_managerd.runtime.device_events import DeviceEvents
-from pool_managerd.runtime.draining import PoolDrain, wait_at_rest, wait_idle
+from pool_managerd.runtime.draining import PoolDrain
+from pool_managerd.runtime.following import follow
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.loading import learn
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.reloading import PoolReload
-from pool_managerd.runtime.replica import Replica
 from pool_managerd.runtime.store import Delete
+
+#: How long, in seconds, the daemon's end waits for engines that neither SIGTERM nor SIGKILL ends.
+LAST_WAIT_S = 15.0
 
 
 def check_masks(config: Config, snapshot: DevicesSnapshot) -> None:
@@ -50,6 +55,15 @@ def check_masks(config: Config, snapshot: DevicesSnapshot) -> None:
     check_overlaps(uses, snapshot)
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A pool that the config no longer has, and whose engines have not ended yet."""
+
+    pool: Pool
+    drain: PoolDrain
+    dropping: asyncio.Task[None]
+
+
 class Registry:
     """The pools by id.
 
@@ -69,6 +83,7 @@ class Registry:
         self._on_added = on_added
         self._on_removed = on_removed
         self._adoption: Adoption | None = None
+        self._leaving: dict[str, Leaving] = {}
         self.devices = DeviceEvents(host, self.pools)
 
     def get(self, pool_id: str) -> Pool:
@@ -98,7 +113,7 @@ class Registry:
         for config in self.host.config.pools:
             pool = self._restore_pool(config, pool_documents.get(config.id))
             for replica in pool.replicas.values():
-                adoption.restore(replica)
+                adoption.restore(pool, replica)
         self._restore_leases(store.load("lease"), adoption)
         await adoption.clean_up()
         self._forget_strangers(replica_documents, pool_documents)
@@ -122,13 +137,14 @@ class Registry:
         self.pools[config.id] = pool
         self._on_added(config)
         if document is not None:
-            pool.desired = Desired(document["desired"])
+            pool.drained = document.get("drained", False)
+            if not config.preload or pool.drained:
+                pool.desired = Desired(document["desired"])
             pool.retired_restarts = document["retired_restarts"]
             pool.pending_drain = document["drain"]
             pool.pending_reload = document["reload"]
             if document["model_override"] is not None and document["override_of"] == config.model_ref:
-                pool.model_override = document["model_override"]
-                pool.override_of = document["override_of"]
+                pool.override_model(document["model_override"], Path(document["override_path"]))
         self._link_log(config)
         return pool
 
@@ -161,6 +177,9 @@ class Registry:
             pool = self.pools.get(pool_id)
             if pool is None or replica_id not in pool.replicas:
                 operations.append(Delete("replica", key))
+                if pool is not None:
+                    # What the config dropped meanwhile still counts.
+                    pool.retired_restarts += replicas[key]["history"]["restart_count"]
         if operations:
             self.host.store.post(operations)
 
@@ -170,27 +189,47 @@ class Registry:
         if drain is not None:
             PoolDrain(pool, drain["deadline"], "operator", drain["began"]).begin()
         elif pool.desired is Desired.STOPPED:
+            pool.pending_reload = None
             for replica in pool.replicas.values():
                 replica.signal(Input(Signal.STOP, reason="its operator stopped the pool"))
         elif reload is not None:
-            self.host.start_task(self._resume_reload(pool, reload), f"resume reload {pool.id}")
+            self._resume_reload(pool, reload)
 
-    async def _resume_reload(self, pool: Pool, told: dict[str, Any]) -> None:
-        """A promised reload begins anew once the pool has come to rest on the old model."""
+    def _resume_reload(self, pool: Pool, told: dict[str, Any]) -> None:
+        """A promised reload begins anew, once what is coming up has come up; the pool is its own until then."""
         try:
-            await pool.settled()
-        except PoolManagerError:
+            model = self.host.config.resolve_model_ref(told["model_ref"])
+        except PoolManagerError as error:
             pool.pending_reload = None
-            pool.post()
+            for replica in pool.replicas.values():
+                replica.model = None
+            reason = f"pool {pool.id}: the reload to {told['model_ref']!r} is given up: {error.message}"
+            self.host.bus.publish(
+                EventKind.RELOAD,
+                pool_id=pool.id,
+                to="failed",
+                code=str(Code.RELOAD_FAILED),
+                reason=reason,
+                details={"model": told["model_ref"], "cause": str(error.code), "restored": True},
+            )
             return
-        model = self.host.config.resolve_model_ref(told["model_ref"])
-        PoolReload(pool, told["model_ref"], model, told["drain_ms"]).begin()
+        PoolReload(pool, told["model_ref"], model, told["drain_ms"]).begin(resumed=True)
 
     # -- the config ------------------------------------------------------------------------------------------------
 
     def changes(self, new: Config, *, dry_run: bool) -> tuple[ConfigDiff, ConfigChanges]:
-        """What another config would change."""
+        """What another config would change.
+
+        :raises PoolManagerError: CONFLICT if it has a pool again that is still on its way out.
+        """
         found = diff(self.host.config, new)
+        if again := sorted(self._leaving.keys() & set(found.added)):
+            raise PoolManagerError(
+                Code.CONFLICT,
+                f"pool {again[0]} was removed by an earlier config and is still being drained: nothing was changed",
+                hint="reload the config again once its engines have ended",
+                details={"pool_id": again[0], "operation": "drain"},
+            )
         changes = ConfigChanges(
             added=sorted(found.added),
             changed=[ConfigChange(pool_id, list(keys)) for pool_id, keys in sorted(found.changed.items())],
@@ -233,61 +272,77 @@ class Registry:
         pool.desired = Desired.STOPPED
         self._end_activity(pool)
         deadline = self.host.clock() + pool.config.drain.deadline_ms / 1000
-        self.host.start_task(self._drop(pool, deadline), f"remove {pool.id}")
+        drain = PoolDrain(pool, deadline, "config")
+        drain.begin()
+        dropping = self.host.start_task(self._drop(pool, drain), f"remove {pool.id}")
+        self._leaving[pool.id] = Leaving(pool, drain, dropping)
 
     @staticmethod
     def _end_activity(pool: Pool) -> None:
         activity, pool.activity = pool.activity, None
         if activity is not None and activity.task is not None:
             activity.task.cancel()
+        if pool.follower is not None:
+            pool.follower.cancel()
 
-    async def _drop(self, pool: Pool, deadline: float) -> None:
-        drain = PoolDrain(pool, deadline, "config")
-        drain.begin()
-        if drain.activity.task is not None:
-            await drain.activity.task
+    async def _drop(self, pool: Pool, drain: PoolDrain) -> None:
+        try:
+            if drain.activity.task is not None:
+                await asyncio.wait([drain.activity.task])
+            await self._forget(pool)
+        finally:
+            self._leaving.pop(pool.id, None)
+
+    async def _forget(self, pool: Pool) -> None:
+        """Nothing of it runs any more: its files and documents go."""
         first = pool.config.replica_ids[0]
         operations = [Delete("pool", pool.id)]
         for replica_id, replica in pool.replicas.items():
             await replica.cleaned_up()
             replica.forget()
             operations.append(Delete("replica", f"{pool.id}/{replica_id}"))
-            if self.pools.get(pool.id) is None:
+            try:
                 self.host.state_dir.forget_replica(pool.id, replica_id, first=replica_id == first)
+            except PoolManagerError as error:
+                self.host.bus.publish(
+                    EventKind.DAEMON, pool_id=pool.id, to="warning", code=str(error.code), reason=error.message
+                )
         pool.close()
-        if self.pools.get(pool.id) is None:
-            self.host.store.post(operations)
+        self.host.store.post(operations)
 
     def _change(self, pool: Pool, config: PoolConfig, found: ConfigDiff) -> None:
         """Give a pool its new config; replicas whose spawn spec changed are replaced one after the other."""
-        if "model" in found.changed.get(pool.id, ()):
-            pool.model_override = None
-            pool.override_of = None
+        if "model" in found.changed[pool.id]:
+            pool.drop_override()
         pool.config = config
-        for replica_id in [one for one in pool.replicas if one not in config.replica_ids]:
-            self.host.start_task(self._retire(pool, pool.replicas[replica_id]), f"retire {pool.id}-{replica_id}")
         fresh = [replica_id for replica_id in config.replica_ids if replica_id not in pool.replicas]
         for replica_id in fresh:
             pool.add_replica(replica_id)
+        pool.outdated |= set(found.restart_replicas.get(pool.id, ())) | set(fresh)
+        if config.preload and "preload" in found.changed[pool.id] and not pool.drained:
+            pool.desired = Desired.RUNNING
+            pool.outdated |= {one.replica_id for one in pool.replicas.values() if one.state.phase is Phase.STOPPED}
         pool.post()
-        running = pool.desired is Desired.RUNNING
+        reloading = pool.activity is not None and pool.activity.kind == "reload"
         for replica in pool.replicas.values():
+            startable = replica.state.phase is Phase.FAILED or (
+                replica.replica_id in pool.outdated and replica.state.phase in AT_REST
+            )
             if replica.state.phase is Phase.READY:
                 replica.arm_stable_timer()
-            elif running and (replica.state.phase is Phase.FAILED or replica.replica_id in fresh):
+            elif startable and pool.desired is Desired.RUNNING and not reloading:
                 # What was wrong may have been put right.
+                pool.outdated.discard(replica.replica_id)
                 replica.start(Input(Signal.START, reason="the config changed"), trigger="config")
         if "engine_version" in found.changed.get(pool.id, ()):
             self.host.start_task(self._tell_version(pool), f"version of {pool.id}")
-        stale = [pool.replicas[one] for one in found.restart_replicas.get(pool.id, ()) if one in pool.replicas]
-        if running and stale:
-            self.host.start_task(self._replace(pool, stale), f"replace {pool.id}")
+        follow(pool)
         pool.wake()
 
     @staticmethod
     async def _tell_version(pool: Pool) -> None:
         """The config names another version, or none: the status and the handoff files follow."""
-        for replica in pool.replicas.values():
+        for replica in list(pool.replicas.values()):
             run = replica.run
             if run is None or replica.state.phase not in {Phase.READY, Phase.DRAINING}:
                 continue
@@ -297,43 +352,6 @@ class Registry:
                 replica.write_handoff()
                 replica.persist()
 
-    async def _retire(self, pool: Pool, replica: Replica) -> None:
-        """Drain and drop a replica that the config no longer has."""
-        await self._stop_gently(pool, replica)
-        await replica.cleaned_up()
-        pool.retired_restarts += replica.state.history.restart_count
-        pool.replicas.pop(replica.replica_id, None)
-        replica.forget()
-        self.host.store.post([Delete("replica", f"{pool.id}/{replica.replica_id}")])
-        self.host.state_dir.forget_replica(pool.id, replica.replica_id, first=False)
-        pool.post()
-        pool.wake()
-
-    async def _replace(self, pool: Pool, replicas: list[Replica]) -> None:
-        """Bring replicas to the new spawn spec, one after the other, so that a pool of several stays Ready."""
-        for replica in replicas:
-            if replica.state.phase is Phase.STOPPED or pool.desired is Desired.STOPPED:
-                continue
-            if not await self._stop_gently(pool, replica):
-                continue
-            replica.version = None
-            replica.start(Input(Signal.START, reason="its spawn spec changed in the config"), trigger="config")
-            while replica.state.phase is not Phase.READY and replica.state.phase not in AT_REST:
-                await pool.changed()
-
-    async def _stop_gently(self, pool: Pool, replica: Replica) -> bool:
-        """Drain a replica and stop it; false if its pool was stopped or removed meanwhile."""
-        replica.trigger = "config"
-        replica.signal(Input(Signal.DRAIN, drain=DrainCause.RELOAD, reason="its config changed"))
-        if replica.state.phase is Phase.DRAINING:
-            deadline = self.host.clock() + pool.config.drain.deadline_ms / 1000
-            await wait_idle(pool, [replica], deadline)
-        if pool.removed:
-            return False
-        replica.signal(Input(Signal.STOP, reason="its config changed"))
-        await wait_at_rest(pool, [replica])
-        return not pool.removed and pool.desired is Desired.RUNNING
-
     # -- the end ---------------------------------------------------------------------------------------------------
 
     async def stop_all(self, deadline: float) -> None:
@@ -341,23 +359,48 @@ class Registry:
 
         :param deadline: wall-clock seconds since the epoch.
         """
-        tasks = []
+        tasks: list[asyncio.Task[Any]] = []
+        grace_ms = 0
         for pool in self.pools.values():
             self._end_activity(pool)
             drain = PoolDrain(pool, deadline, "shutdown")
             kept = pool.pending_drain
             drain.begin()
             pool.pending_drain = kept
+            grace_ms = max(grace_ms, pool.config.stop.grace_ms)
             if drain.activity.task is not None:
-                tasks.append(drain.activity.task)
-        if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for pool in self.pools.values():
-            for replica in pool.replicas.values():
-                await replica.cleaned_up()
+                tasks.append(self.host.start_task(_cleaned_up(pool, drain.activity.task), f"stop {pool.id}"))
+        for leaving in self._leaving.values():
+            leaving.drain.deadline = min(leaving.drain.deadline, deadline)
+            leaving.pool.wake()
+            grace_ms = max(grace_ms, leaving.pool.config.stop.grace_ms)
+            tasks.append(leaving.dropping)
+        if not tasks:
+            return
+        limit_s = max(0.0, deadline - self.host.clock()) + grace_ms / 1000 + LAST_WAIT_S
+        _, late = await asyncio.wait(tasks, timeout=limit_s)
+        for task in late:
+            self.host.bus.publish(
+                EventKind.DAEMON, to="warning", reason=f"{task.get_name()}: not over after {limit_s:.0f} s, left behind"
+            )
+
+    def hurry(self) -> None:
+        """Whoever ends the daemon does not want to wait: drains end now."""
+        for pool in [*self.pools.values(), *(leaving.pool for leaving in self._leaving.values())]:
+            if pool.activity is not None and isinstance(pool.activity.owner, PoolDrain):
+                pool.activity.owner.hurry()
 
     def close(self) -> None:
         """Stop all work of the daemon; engines that still run are left alone."""
-        for pool in self.pools.values():
+        for leaving in self._leaving.values():
+            leaving.dropping.cancel()
+        for pool in [*self.pools.values(), *(leaving.pool for leaving in self._leaving.values())]:
             self._end_activity(pool)
             pool.close()
+
+
+async def _cleaned_up(pool: Pool, drain: asyncio.Task[Any]) -> None:
+    """Wait until a drain is over and nothing is left of the pool's engines."""
+    await asyncio.wait([drain])
+    for replica in list(pool.replicas.values()):
+        await replica.cleaned_up()

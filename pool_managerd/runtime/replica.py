@@ -7,10 +7,13 @@ what the table says: check, spawn, load, watch, stop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,13 +35,19 @@ from pool_managerd.runtime.process import EngineProcess, ExitStatus
 from pool_managerd.runtime.release import Releasing
 from pool_managerd.runtime.run import Run
 from pool_managerd.runtime.sockets import port_is_free
-from pool_managerd.runtime.stop import end_leftovers, stop_ladder
+from pool_managerd.runtime.stop import KILL_WAIT_S, end_leftovers, reap_leftovers, stop_ladder
 from pool_managerd.runtime.store import Put
 
+_log = logging.getLogger(__name__)
+
+#: What begins a start. While the daemon shuts down these mean nothing, and what they belong to waits for the next one.
+STARTING_SIGNALS = frozenset({Signal.START, Signal.TIMER, Signal.TRIAL, Signal.RECHECK, Signal.RESET})
 #: A handoff file that could not be written is tried again this often, in seconds.
 HANDOFF_RETRY_S = 0.5
 #: A process that cannot be killed is tried again, and reported, this often, in seconds.
 STUCK_WAIT_S = 10.0
+#: Seconds until a search for processes that failed is tried again.
+STOP_RETRY_S = 0.5
 #: How often a port from the range may turn out to be taken within one start.
 PORT_ATTEMPTS = 8
 #: How often a configured port that is taken is looked at again, in seconds (SPEC, "Whose 200 was it?").
@@ -82,6 +91,31 @@ def policy_of(config: PoolConfig) -> RestartPolicy:
         breaker_open_ms=breaker.open_ms,
         breaker_max_open_ms=breaker.max_open_ms,
         breaker_stable_ms=breaker.stable_ms,
+    )
+
+
+def _internal(replica: Replica, error: Exception) -> Failure:
+    """A fault of our own: the replica is restarted like after a crash, and the log has the traceback."""
+    return Failure(
+        Code.INTERNAL,
+        f"pool {replica.pool_id} replica {replica.replica_id}: {type(error).__name__}: {error}",
+        "this is a fault of pool-managerd or of the host; the daemon's log has more",
+        FailureClass.CRASH,
+        "internal",
+        {},
+    )
+
+
+def _port_taken(run: Run) -> Failure:
+    """Somebody was quicker to take a configured port; the next look before a start names the holder."""
+    spec = run.spec
+    return Failure(
+        Code.SPAWN_FAILED,
+        f"pool {spec.pool_id}: port {spec.port} on {spec.host} was taken while the engine started",
+        "free the port, or set `port = 0` for one from port_range; it is looked at again every 500 ms",
+        FailureClass.PORT,
+        "spawn_failed",
+        {"port": spec.port, "host": spec.host},
     )
 
 
@@ -152,6 +186,11 @@ class Replica:
         return self._devices
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Names it in the ledger of reservations."""
+        return (self.pool_id, self.replica_id)
+
+    @property
     def target(self) -> Target:
         """What is to run."""
         return Target(self.owner.config, self.replica_id, self.owner.model_of(self.replica_id))
@@ -166,6 +205,8 @@ class Replica:
     def signal(self, given: Input) -> Step:
         """Tell the replica that something happened."""
         before = self.state
+        if self.host.shutting_down and given.signal in STARTING_SIGNALS:
+            return Step(before, reason="the daemon is shutting down: nothing is started")
         now = self.host.clock()
         taken = step(before, given, self.policy, now)
         self.state = taken.state
@@ -219,15 +260,15 @@ class Replica:
     def _act(self, action: Action) -> None:
         match action:
             case Action.PREFLIGHT:
-                self._begin(self._preflight(), "preflight")
+                self._begin(self._preflight, "preflight")
             case Action.SPAWN:
                 self._spawn()
             case Action.LOAD:
-                self._begin(self._load(), "load")
+                self._begin(self._load, "load")
             case Action.WATCH:
-                self._begin(self._watch(), "watch")
+                self._begin(self._watch, "watch")
             case Action.STOP_PROCESS:
-                self._begin(self._stop(), "stop")
+                self._begin(self._stop, "stop")
             case Action.CLEAR_PROCESS:
                 self._clear_process()
             case Action.CANCEL_PREFLIGHT:
@@ -239,9 +280,18 @@ class Replica:
                 self.trigger = "restart"
                 asyncio.get_running_loop().call_soon(self.signal, Input(Signal.TRIAL), context=contextvars.Context())
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         self._cancel_work()
-        self._work = self.host.start_task(work, f"{name} {self.name}")
+        self._work = self.host.start_task(self._to_its_end(work), f"{name} {self.name}")
+
+    async def _to_its_end(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Whatever goes wrong, the replica hears of it: no phase is for ever because its work died."""
+        try:
+            await work()
+        except Exception as error:
+            self._give_back_unused()
+            self.fail(_internal(self, error))
+            raise
 
     def _cancel_work(self) -> None:
         work, self._work = self._work, None
@@ -257,7 +307,7 @@ class Replica:
         if phase not in COMING_UP:
             self.host.turns.release(self.name)
             self.waiting_for_turn = False
-        if phase is Phase.READY and old is not Phase.DRAINING:
+        if phase is Phase.READY and self._stable_timer is None:
             self.arm_stable_timer()
         elif phase not in {Phase.READY, Phase.DRAINING} and self._stable_timer is not None:
             self._stable_timer.cancel()
@@ -267,7 +317,6 @@ class Replica:
         try:
             if self._leftovers is not None:
                 await asyncio.shield(self._leftovers)
-            self._check_running()
             if self.releasing is not None:
                 await self.releasing.verified(self.host, self.owner.config.stop.vram_release_ms / 1000)
                 self.releasing = None
@@ -280,17 +329,17 @@ class Replica:
                 self.waiting_for_turn = False
                 plan = await preflight.check(self.host, self.target)
             self._need = plan.need
-            self.plan = await preflight.with_port(self.host, plan)
+            plan = await preflight.with_port(self.host, plan)
         except PoolManagerError as error:
             self._give_back()
             port_taken = error.code is Code.SPAWN_FAILED and "port" in error.details
             self.fail(Failure.from_error(error, failure_class=FailureClass.PORT if port_taken else None))
             return
-        self.signal(Input(Signal.PREFLIGHT_PASSED))
-
-    def _check_running(self) -> None:
+        self.plan = plan
         if self.host.shutting_down:
-            raise PoolManagerError(Code.SHUTTING_DOWN, "the daemon is shutting down: nothing is started")
+            self._give_back()
+            return
+        self.signal(Input(Signal.PREFLIGHT_PASSED))
 
     def _spawn(self) -> None:
         plan = self.plan
@@ -301,6 +350,13 @@ class Replica:
             self._give_back()
             self.fail(error)
             return
+        except Exception as error:
+            # It may have been started all the same, and nobody would know its pid.
+            marker = self.host.marker(self.pool_id, self.replica_id)
+            self._leftovers = self.host.start_task(self._reap(marker), f"leftovers {self.name}")
+            self._give_back()
+            self.fail(_internal(self, error))
+            raise
         self._attach(self.run)
         self.signal(Input(Signal.SPAWNED))
 
@@ -308,13 +364,13 @@ class Replica:
         """Take over an engine that was started by an earlier daemon."""
         self.run = run
         self.host.ports.mark(run.spec.port)
-        self.host.reservations.reserve(self.target.key, run.need.per_device, ram=run.need.ram)
+        self.host.reservations.reserve(self.key, run.need.per_device, ram=run.need.ram)
         self._need = run.need
         self._attach(run)
 
     def _attach(self, run: Run) -> None:
         """Follow the process and its log."""
-        self.host.reservations.update(self.target.key, pids={run.process.pid})
+        self.host.reservations.update(self.key, pids={run.process.pid})
         run.process.exited.add_done_callback(lambda future: self._on_exit(run, future))
         self.host.logs.watch(self.log_path, run.log_offset, lambda line: self._on_line(run, line))
 
@@ -341,7 +397,7 @@ class Replica:
             return
         run.was_ready = True
         self.version = run.version
-        self.host.reservations.update(self.target.key, resident=True)
+        self.host.reservations.update(self.key, resident=True)
         self.write_handoff()
         self.signal(Input(Signal.BECAME_READY))
 
@@ -361,19 +417,32 @@ class Replica:
         if run is not None:
             self._note_release(run)
             self._remove_handoff()
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            report = await stop_ladder(run.process, grace_s=self.owner.config.stop.grace_ms / 1000)
-            self.forced = report.forced
-            while report.survivors:
-                # Killed, and still there: it stays in phase stopping, and says so.
-                announce.stuck(self, report.survivors, loop.time() - began)
-                report = await stop_ladder(run.process, grace_s=0.0, kill_wait_s=STUCK_WAIT_S)
+            self.forced = await self._end(run)
             if run.process.exited.done():
                 self.stopped_with = run.process.exited.result()
             note = "it did not end by itself and was killed" if self.forced else "the engine ended"
         self._clear_process()
         self.signal(Input(Signal.GONE, reason=note))
+
+    async def _end(self, run: Run) -> bool:
+        """End the engine and all that it started, however long that takes; whether it had to be killed."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        grace_s, wait_s, forced = self.owner.config.stop.grace_ms / 1000, KILL_WAIT_S, False
+        while True:
+            try:
+                report = await stop_ladder(run.process, grace_s=grace_s, kill_wait_s=wait_s)
+            except OSError as error:
+                # No descriptor or no memory left for the search: the process is still there to be ended.
+                _log.warning("stopping %s: %s", self.name, error)
+                await asyncio.sleep(STOP_RETRY_S)
+                continue
+            forced = forced or report.forced
+            if not report.survivors:
+                return forced
+            # Killed, and still there: it stays in phase stopping, and says so.
+            announce.stuck(self, report.survivors, loop.time() - began)
+            grace_s, wait_s = 0.0, STUCK_WAIT_S
 
     # -- what happens to the process -------------------------------------------------------------------------------
 
@@ -384,19 +453,16 @@ class Replica:
             return
         status = exited.result()
         lines = log_tail(self.log_path, run.log_offset)
-        if self.state.phase is Phase.LOADING and self._port_was_taken(run, status, lines):
-            self._cancel_work()
-            self.host.start_task(self._respawn(run), f"respawn {self.name}")
-            return
+        if self.state.phase is Phase.LOADING and run.engine.exit_class(status.code, lines) == "port_in_use":
+            if run.fixed_port:
+                self.fail(_port_taken(run))
+                return
+            if run.port_attempts < PORT_ATTEMPTS:
+                self._begin(partial(self._respawn, run), "respawn")
+                return
         ready = self.state.phase in {Phase.READY, Phase.DRAINING}
         uptime_s = self.host.clock() - run.spawned_at
         self.fail(from_exit(run, status, was_ready=ready, lines=lines, uptime_s=uptime_s))
-
-    @staticmethod
-    def _port_was_taken(run: Run, status: ExitStatus, lines: list[str]) -> bool:
-        """Whether the engine ended because somebody was quicker to take a port from the range."""
-        from_range = run.port_attempts < PORT_ATTEMPTS and not run.fixed_port
-        return from_range and run.engine.exit_class(status.code, lines) == "port_in_use"
 
     async def _respawn(self, run: Run) -> None:
         """Start the same plan on another port: no failure, no backoff, no restart counted."""
@@ -406,7 +472,7 @@ class Replica:
         self.host.logs.unwatch(self.log_path)
         self.host.ports.release(run.spec.port)
         try:
-            spec = replace(self.plan.spec, port=self.host.ports.allocate(run.spec.host))
+            spec = replace(self.plan.spec, port=preflight.choose_port(self.host, run.spec.host))
             self.plan = replace(self.plan, spec=spec)
             fresh = spawning.spawn_engine(self.host, self.owner.config, self.plan)
         except PoolManagerError as error:
@@ -417,7 +483,7 @@ class Replica:
         self._attach(fresh)
         self.persist()
         announce.moved_port(self, run.spec.port)
-        self._begin(self._load(), "load")
+        self._begin(self._load, "load")
 
     def _on_line(self, run: Run, line: str) -> None:
         if run is not self.run or self.state.phase not in {Phase.LOADING, Phase.READY, Phase.DRAINING}:
@@ -481,7 +547,28 @@ class Replica:
         self.persist()
 
     async def _end_leftovers(self, process: EngineProcess) -> None:
-        await end_leftovers(process)
+        """End what the engine left behind; nothing is started before that is done."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        wait_s = KILL_WAIT_S
+        while True:
+            try:
+                report = await end_leftovers(process, kill_wait_s=wait_s)
+            except OSError as error:
+                _log.warning("ending what %s left behind: %s", self.name, error)
+                await asyncio.sleep(STOP_RETRY_S)
+                continue
+            if not report.survivors:
+                break
+            announce.stuck(self, report.survivors, loop.time() - began)
+            wait_s = STUCK_WAIT_S
+        if self.warning is not None and self.run is None:
+            self.warning = None
+
+    async def _reap(self, marker: str) -> None:
+        # Nobody can say when they are gone: what we know of them is their mark only.
+        while await reap_leftovers(marker):  # noqa: ASYNC110 - there is nothing to wait for
+            await asyncio.sleep(STOP_RETRY_S)
 
     def _note_release(self, run: Run) -> None:
         """Remember whose memory has to be given back before a successor starts."""
@@ -489,9 +576,16 @@ class Replica:
             self.releasing = Releasing.of(run, self.host.inventory.snapshot)
 
     def _give_back(self) -> None:
-        self.plan = None
+        """Give up what a start had been promised: memory, its turn, its port."""
+        plan, self.plan = self.plan, None
+        if plan is not None:
+            self.host.ports.release(plan.spec.port)
         self.host.turns.release(self.name)
-        self.host.reservations.release(self.target.key)
+        self.host.reservations.release(self.key)
+
+    def _give_back_unused(self) -> None:
+        if self.run is None:
+            self._give_back()
 
     # -- timers ----------------------------------------------------------------------------------------------------
 
@@ -516,14 +610,23 @@ class Replica:
         self.correlation_id = None
         self.signal(Input(Signal.TIMER))
 
+    def pause(self) -> None:
+        """Start nothing any more; what it waits for stays stored for the next daemon."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     async def _recheck_port(self) -> None:
         since = self.state.since
         while True:
             await asyncio.sleep(PORT_RECHECK_S)
-            if self.state.waits_for is not FailureClass.PORT or self.state.since != since:
+            if self.state.waits_for is not FailureClass.PORT or self.state.since != since or self.host.shutting_down:
                 return
             config = self.owner.config
-            if await asyncio.to_thread(port_is_free, config.host, config.port):
+            free = True
+            with contextlib.suppress(OSError):
+                free = await asyncio.to_thread(port_is_free, config.host, config.port)
+            if free and self.state.since == since:
                 self.signal(Input(Signal.RECHECK, reason=f"port {config.port} is free"))
                 return
 
@@ -534,7 +637,9 @@ class Replica:
             self._stable_timer = None
         wait_s = announce.next_stable(self.state, self.policy, self.host.clock())
         if wait_s is not None:
-            self._stable_timer = asyncio.get_running_loop().call_later(wait_s + 0.001, self._on_stable, context=contextvars.Context())
+            self._stable_timer = asyncio.get_running_loop().call_later(
+                wait_s + 0.001, self._on_stable, context=contextvars.Context()
+            )
 
     def _on_stable(self) -> None:
         self._stable_timer = None

@@ -34,10 +34,11 @@ def breaker_status(history: RestartHistory) -> BreakerStatus:
 def replica_error(replica: Replica) -> LastError | None:
     """Why it failed last, or what else is wrong with it."""
     state = replica.state
-    if state.failure is not None and state.failed_at is not None:
-        return state.failure.last_error(state.failed_at)
-    if replica.warning is not None:
+    failed_at = 0.0 if state.failed_at is None else state.failed_at
+    if replica.warning is not None and replica.warned_at >= failed_at:
         return error_of(replica.warning, replica.warned_at)
+    if state.failure is not None:
+        return state.failure.last_error(failed_at)
     return None
 
 
