@@ -28,11 +28,10 @@ A fault in a gRPC call is hidden from its caller and found in the log
 
 *** Variables ***
 ${FAULT}
-...         import sys\n
-...         if sys.argv[0].endswith('pool-managerd'):\n
-...         ${SPACE}${SPACE}${SPACE}import pool_managerd.service as service\n
-...         ${SPACE}${SPACE}${SPACE}def get_pool(self, pool_id): raise RuntimeError('the planted fault')\n
-...         ${SPACE}${SPACE}${SPACE}service.PoolManagerService.get_pool = get_pool\n
+...         import pool_managerd.service
+...         def get_pool(self, pool_id): raise RuntimeError('the planted fault')
+...         pool_managerd.service.PoolManagerService.get_pool = get_pool
+...         separator=\n
 
 
 *** Keywords ***
