@@ -55,8 +55,7 @@ The answer says which lease it is and where to go
     ${lease} =    Answer Body
     ${id} =    Get Pool Id
     ${url} =    Get Replica Field    r0    url
-    ${where} =    Create List    ${id}    r0    ${url}
-    Should Be Equal    ${{ [$lease['pool_id'], $lease['replica_id'], $lease['url']] }}    ${where}
+    Should Be Equal    ${{ [$lease['pool_id'], $lease['replica_id'], $lease['url']] }}    ${{ [$id, 'r0', $url] }}
     Should Match Regexp    ${lease}[lease_id]    ^\\S{8,}$
     Should Match Regexp    ${lease}[expires_at]    ^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z$
     ${left} =    Evaluate    datetime.datetime.fromisoformat($lease['expires_at']).timestamp() - time.time()
