@@ -1,6 +1,8 @@
 *** Settings ***
 Documentation    Without a GPU there is no serving: `serve` says at once what is missing, and never falls back to the CPU.
 
+Library          Collections
+Library          DateTime
 Library          OperatingSystem
 Resource         PoolManagerResources/scenario.resource
 

@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation    An engine that cannot be executed is reported at once, with its path and the system's own reason, and leaves nothing behind.
+Documentation    An engine that cannot be executed is reported with its path and the system's reason, and leaves nothing behind.
 
 Resource         PoolManagerResources/scenario.resource
 
