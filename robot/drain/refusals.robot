@@ -5,14 +5,14 @@ Test Tags           drain    B-DRAIN-013
 Test Template       A drain with deadline_ms ${deadline} is refused and the pool serves on
 
 
-*** Test Cases ***                      DEADLINE
-A negative number                       -1
-A text                                  "soon"
-A number as text                        "500"
-A fraction                              0.5
-A truth value                           true
-One above max_deadline_ms               60001
-An absurd one                           1e300
+*** Test Cases ***              DEADLINE
+A negative number               -1
+A text                          "soon"
+A number as text                "500"
+A fraction                      0.5
+A truth value                   true
+One above max_deadline_ms       60001
+An absurd one                   1e300
 
 
 *** Keywords ***

@@ -5,16 +5,16 @@ Test Tags           engines    B-ENGINE-009
 Test Template       A ${kind} engine whose host is ${host} listens on ${address}
 
 
-*** Test Cases ***                  KIND            HOST            ADDRESS
-llama.cpp by default                llamacpp        not said        127.0.0.1
-vLLM by default                     vllm            not said        127.0.0.1
-TGI by default                      tgi             not said        127.0.0.1
-Triton by default                   triton          not said        127.0.0.1
-An own command by default           command         not said        127.0.0.1
-llama.cpp elsewhere                 llamacpp        127.0.0.4       127.0.0.4
-vLLM elsewhere                      vllm            127.0.0.4       127.0.0.4
-TGI elsewhere                       tgi             127.0.0.4       127.0.0.4
-Triton elsewhere                    triton          127.0.0.4       127.0.0.4
+*** Test Cases ***              KIND        HOST            ADDRESS
+A llama server by default       llamacpp    not said        127.0.0.1
+A vLLM server by default        vllm        not said        127.0.0.1
+A TGI server by default         tgi         not said        127.0.0.1
+A Triton server by default      triton      not said        127.0.0.1
+An own command by default       command     not said        127.0.0.1
+A llama server elsewhere        llamacpp    127.0.0.4       127.0.0.4
+A vLLM server elsewhere         vllm        127.0.0.4       127.0.0.4
+A TGI server elsewhere          tgi         127.0.0.4       127.0.0.4
+A Triton server elsewhere       triton      127.0.0.4       127.0.0.4
 
 
 *** Keywords ***

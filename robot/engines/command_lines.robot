@@ -5,7 +5,7 @@ Test Tags           engines
 
 
 *** Test Cases ***
-llama.cpp keeps every layer on the GPU
+A llama server keeps every layer on the GPU
     [Tags]    B-ENGINE-001    OC-POOL-3012
     Given a ready pool of kind llamacpp    args=["--threads", "2"]
     Then the command line of the engine has    -ngl    all
@@ -15,7 +15,7 @@ llama.cpp keeps every layer on the GPU
     ...    -ncmoe    -ot    --override-tensor    --no-op-offload    -dev    --device
     And the command line of the engine names tiny.gguf
 
-llama.cpp is told the split in the order of the mask
+A llama server is told the split in the order of the mask
     [Tags]    B-ENGINE-007    OC-POOL-3021
     Given a GPU named big with 24 GiB
     And a GPU named small with 8 GiB
@@ -24,7 +24,7 @@ llama.cpp is told the split in the order of the mask
     And the command line of the engine has    -sm    layer
     And the engine sees the GPUs    big    small
 
-llama.cpp is told the split in the order of the mask, the other way round
+A llama server is told the split in the order of the mask, the other way round
     [Tags]    B-ENGINE-007    OC-POOL-3021
     Given a GPU named big with 24 GiB
     And a GPU named small with 8 GiB
@@ -34,26 +34,26 @@ llama.cpp is told the split in the order of the mask, the other way round
     And the command line of the engine does not name    layer
     And the engine sees the GPUs    small    big
 
-vLLM divides the model over all GPUs of the mask and offloads nothing
+A vLLM server divides the model over all GPUs of the mask and offloads nothing
     [Tags]    B-ENGINE-002    OC-POOL-3012
     Given a ready pool of kind vllm    gpus=2    tensor_split=[1, 1]
     Then the command line of the engine has    --tensor-parallel-size    2
     And the command line of the engine has    --cpu-offload-gb    0
     And the command line of the engine has    --swap-space    0
 
-vLLM on one GPU is not divided
+A vLLM server on one GPU is not divided
     [Tags]    B-ENGINE-002    OC-POOL-3012
     Given a ready pool of kind vllm
     Then the command line of the engine has    --tensor-parallel-size    1
 
-TGI has a shard for each GPU of the mask and keeps CUDA
+A TGI server has a shard for each GPU of the mask and keeps CUDA
     [Tags]    B-ENGINE-003    OC-POOL-3012
     Given a ready pool of kind tgi    gpus=2    tensor_split=[1, 1]
     Then the command line of the engine has    --num-shard    2
     And the command line of the engine does not name    --disable-cuda    --no-cuda    --disable-custom-kernels    --cpu
     And the engine's environment turns no GPU off
 
-TGI on one GPU has one shard
+A TGI server on one GPU has one shard
     [Tags]    B-ENGINE-003    OC-POOL-3012
     Given a ready pool of kind tgi
     Then the command line of the engine has    --num-shard    1
@@ -73,13 +73,13 @@ Triton is refused a model that asks for the CPU
     And no engine process was started
     And the pool is in phase failed
 
-llama.cpp is told the context of all slots together
+A llama server is told the context of all slots together
     [Tags]    B-ENGINE-012
     Given a ready pool of kind llamacpp    slots=3    context=512
     Then the command line of the engine has    -c    1536
     And each of its 3 slots has a context of 512
 
-llama.cpp has the slots that the config says
+A llama server has the slots that the config says
     [Tags]    B-ENGINE-010
     Given a ready pool of kind llamacpp    slots=3
     Then the command line of the engine has    -np    3

@@ -6,10 +6,10 @@ Test Template       A ${kind} engine is asked on ${path} and ready when that ans
 
 
 *** Test Cases ***      KIND            PATH
-llama.cpp               llamacpp        /health
-vLLM                    vllm            /health
-TGI                     tgi             /health
-Triton                  triton          /v2/health/ready
+A llama server          llamacpp        /health
+A vLLM server           vllm            /health
+A TGI server            tgi             /health
+A Triton server         triton          /v2/health/ready
 The stand-in            simulated       /health
 An operator's own       command         /v2/health/ready
 

@@ -10,14 +10,14 @@ Test Tags           engines    real-engine
 *** Test Cases ***
 It is ready when it has loaded its model, and not before
     [Tags]    B-ENGINE-006    OC-POOL-3001
-    Given a pool that runs the real llama.cpp
+    Given a pool that runs the real engine
     When the pool is preloaded
     Then it answers 503 while it loads and the pool is not ready before it answers 200
     And the pool goes through preflight, starting, loading, ready
 
 It is told to keep everything on the GPU and has the slots and the context that the config says
     [Tags]    B-ENGINE-001    B-ENGINE-010    B-ENGINE-012    OC-POOL-3012
-    Given a ready pool that runs the real llama.cpp
+    Given a ready pool that runs the real engine
     Then the command line of the engine has    -ngl    all
     And the command line of the engine has    --fit    off
     And the command line of the engine has    -np    2
@@ -29,14 +29,14 @@ It is told to keep everything on the GPU and has the slots and the context that 
 
 It streams a completion under a lease
     [Tags]    B-ENGINE-011
-    Given a ready pool that runs the real llama.cpp
+    Given a ready pool that runs the real engine
     When a completion of 16 tokens runs under a lease
     Then the completion ends whole within 60 s
     And its text is words and not the stand-in's
 
 It is drained while a stream runs, and the stream ends whole
     [Tags]    B-DRAIN-003    B-DRAIN-004    B-DRAIN-006    OC-POOL-3010
-    Given a ready pool that runs the real llama.cpp
+    Given a ready pool that runs the real engine
     And a completion of 40 tokens runs under a lease
     When the pool is drained    deadline=90 s
     Then the completion ends whole within 60 s
@@ -49,7 +49,7 @@ It is drained while a stream runs, and the stream ends whole
 
 It is drained while a stream runs that nobody has a lease for
     [Tags]    B-DRAIN-019    OC-POOL-3010
-    Given a ready pool that runs the real llama.cpp
+    Given a ready pool that runs the real engine
     And a completion of 40 tokens runs without a lease
     When a caller waits 90 s for the drain of the pool    deadline=80 s
     Then the answer's outcome is drained
@@ -58,7 +58,7 @@ It is drained while a stream runs that nobody has a lease for
 
 It is reloaded to another model file
     [Tags]    B-RELOAD-004    B-RELOAD-006    B-RELOAD-008    OC-POOL-3001
-    Given a ready pool that runs the real llama.cpp
+    Given a ready pool that runs the real engine
     And the pid of the engine is noted
     When a caller waits 90 s for the reload of the pool to real-again.gguf
     Then it answers 200
@@ -71,7 +71,7 @@ It is reloaded to another model file
 
 It keeps its old model where the new one is none
     [Tags]    B-RELOAD-002    B-RELOAD-011    OC-POOL-3002
-    Given a ready pool that runs the real llama.cpp
+    Given a ready pool that runs the real engine
     And a model file half.gguf that says "GGUF, and then the download broke off"
     And the pid of the engine is noted
     When a caller waits 90 s for the reload of the pool to half.gguf
@@ -82,7 +82,7 @@ It keeps its old model where the new one is none
 
 It is killed, restarted and answers again
     [Tags]    B-PROC-017    OC-POOL-3010
-    Given a ready pool that runs the real llama.cpp    restart.initial_ms=100 ms    restart.floor_ms=50 ms
+    Given a ready pool that runs the real engine    restart.initial_ms=100 ms    restart.floor_ms=50 ms
     And the pid of the engine is noted
     When the engine is killed
     Then the pool becomes unready within 1 s
@@ -93,7 +93,7 @@ It is killed, restarted and answers again
 
 
 *** Keywords ***
-A pool that runs the real llama.cpp
+A pool that runs the real engine
     [Documentation]    Two slots of 512 tokens each. One thread: several would spin for each other on a busy machine.
     [Arguments]    &{settings}
     ${program} =    Real Engine Program
@@ -101,10 +101,10 @@ A pool that runs the real llama.cpp
     Define Pool    pool    engine=llamacpp    binary=${program}    model=models/real.gguf    slots=2    context=512
     ...    args=["--threads", "1"]    &{settings}
 
-A ready pool that runs the real llama.cpp
+A ready pool that runs the real engine
     [Documentation]    The same, preloaded.
     [Arguments]    &{settings}
-    A Pool That Runs The Real Llama.cpp    &{settings}
+    A Pool That Runs The Real Engine    &{settings}
     Make Ready    the pool    60 s
 
 It answers 503 while it loads and the pool is not ready before it answers 200

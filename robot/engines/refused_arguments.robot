@@ -5,30 +5,30 @@ Test Tags           engines    OC-POOL-3012
 Test Template       A ${kind} pool with the arguments ${args} is refused, naming ${argument}
 
 
-*** Test Cases ***                      KIND        ARGS                                        ARGUMENT
-llama.cpp with too few layers           llamacpp    ["-ngl", "10"]                              -ngl
+*** Test Cases ***                          KIND        ARGS                            ARGUMENT
+A llama server with too few layers          llamacpp    ["-ngl", "10"]                  -ngl
     [Tags]    B-ENGINE-001
-llama.cpp with layers by long name      llamacpp    ["--n-gpu-layers=0"]                        --n-gpu-layers
+A llama server with layers by long name     llamacpp    ["--n-gpu-layers=0"]            --n-gpu-layers
     [Tags]    B-ENGINE-001
-llama.cpp with automatic layers         llamacpp    ["-ngl", "auto"]                            -ngl
+A llama server with automatic layers        llamacpp    ["-ngl", "auto"]                -ngl
     [Tags]    B-ENGINE-001
-llama.cpp with fitting                  llamacpp    ["--fit", "on"]                             --fit
+A llama server with fitting                 llamacpp    ["--fit", "on"]                 --fit
     [Tags]    B-ENGINE-001
-llama.cpp with the KV cache at home     llamacpp    ["--no-kv-offload"]                         --no-kv-offload
+A llama server with the KV cache at home    llamacpp    ["--no-kv-offload"]             --no-kv-offload
     [Tags]    B-ENGINE-001
-llama.cpp with experts on the CPU       llamacpp    ["--cpu-moe"]                               --cpu-moe
+A llama server with experts on the CPU      llamacpp    ["--cpu-moe"]                   --cpu-moe
     [Tags]    B-ENGINE-001
-llama.cpp with some experts there       llamacpp    ["--n-cpu-moe", "4"]                        --n-cpu-moe
+A llama server with some experts there      llamacpp    ["--n-cpu-moe", "4"]            --n-cpu-moe
     [Tags]    B-ENGINE-001
-llama.cpp with tensors on the CPU       llamacpp    ["-ot", "ffn_.*_exps.=CPU"]                 -ot
+A llama server with tensors on the CPU      llamacpp    ["-ot", "ffn_.*_exps.=CPU"]     -ot
     [Tags]    B-ENGINE-001
-vLLM with offloading                    vllm        ["--cpu-offload-gb", "4"]                   --cpu-offload-gb
+A vLLM server with offloading               vllm        ["--cpu-offload-gb", "4"]       --cpu-offload-gb
     [Tags]    B-ENGINE-002
-vLLM with swapping                      vllm        ["--swap-space=4"]                          --swap-space
+A vLLM server with swapping                 vllm        ["--swap-space=4"]              --swap-space
     [Tags]    B-ENGINE-002
-vLLM on the CPU                         vllm        ["--device", "cpu"]                         --device
+A vLLM server on the CPU                    vllm        ["--device", "cpu"]             --device
     [Tags]    B-ENGINE-002
-TGI without CUDA                        tgi         ["--disable-cuda"]                          --disable-cuda
+A TGI server without CUDA                   tgi         ["--disable-cuda"]              --disable-cuda
     [Tags]    B-ENGINE-003
 
 

@@ -5,14 +5,14 @@ Test Tags           reload    B-RELOAD-007    OC-POOL-3001    OC-POOL-3003
 Test Template       A new engine that ${fault} is given up with the cause ${cause}
 
 
-*** Test Cases ***              FAULT                                   CAUSE
-It ends                         exits with code 3 while loading         ENGINE_EXITED
-It ends well                    exits with code 0 while loading         ENGINE_EXITED
-It crashes                      dies of SIGSEGV while loading           ENGINE_EXITED
-It takes too long               never becomes ready                     READINESS_TIMEOUT
-It answers nothing              hangs                                   READINESS_TIMEOUT
-GPU memory runs out             runs out of memory while loading        OUT_OF_MEMORY
-The CPU would have to help      offloads to the CPU                     CPU_SPILLOVER
+*** Test Cases ***              FAULT                               CAUSE
+It ends                         exits with code 3 while loading     ENGINE_EXITED
+It ends well                    exits with code 0 while loading     ENGINE_EXITED
+It crashes                      dies of SIGSEGV while loading       ENGINE_EXITED
+It takes too long               never becomes ready                 READINESS_TIMEOUT
+It answers nothing              hangs                               READINESS_TIMEOUT
+GPU memory runs out             runs out of memory while loading    OUT_OF_MEMORY
+The CPU would have to help      offloads to the CPU                 CPU_SPILLOVER
 
 
 *** Keywords ***
