@@ -185,7 +185,7 @@ def _start(state: ReplicaState, given: Input, policy: RestartPolicy, now: float)
 
 
 def _gate(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step | None:
-    """What an open circuit makes of a start: a wait or, once its time is over, the trial. ``None`` if it is not open."""
+    """What an open circuit makes of a start: a wait or, once its time is over, the trial; else ``None``."""
     history = state.history
     if history.state is not BreakerState.OPEN:
         return None

@@ -208,17 +208,24 @@ def after_failure(
                 at=now + delay / 1000,
                 delay_ms=delay,
             )
-        case FailureClass.CLEAN_EXIT if policy.on_exit_zero != "restart":
-            return history, Verdict(Next.STOPPED, 'exit code 0 is not a failure and on_exit_zero is "stop"')
         case FailureClass.CLEAN_EXIT:
-            delay = backoff_ms(policy, 1, driver=False, spread=spread)
-            if (storm := _storm(history, policy, now)) is not None:
-                return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, storm, "restart_storm")
-            reason = f'on_exit_zero is "restart": started again in {delay} ms'
-            return history, _delayed(history, policy, now, delay, reason, None)
+            return _after_clean_exit(history, policy, now, spread)
         case FailureClass.CRASH | FailureClass.DRIVER:
             counted = _count(history, policy, failure_class, now, ready_for_ms, out_of_memory=out_of_memory)
             return _after_counted(counted, policy, failure_class, now, spread)
+
+
+def _after_clean_exit(
+    history: RestartHistory, policy: RestartPolicy, now: float, spread: float
+) -> tuple[RestartHistory, Verdict]:
+    """Not a failure; but an engine that ends again and again must not be restarted without bounds either."""
+    if policy.on_exit_zero != "restart":
+        return history, Verdict(Next.STOPPED, 'exit code 0 is not a failure and on_exit_zero is "stop"')
+    if (storm := _storm(history, policy, now)) is not None:
+        return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, storm, "restart_storm")
+    delay = backoff_ms(policy, 1, driver=False, spread=spread)
+    reason = f'on_exit_zero is "restart": started again in {delay} ms'
+    return history, _delayed(history, policy, now, delay, reason, None)
 
 
 def _count(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from typing import Any
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
@@ -15,12 +17,17 @@ from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.devices.xid import XidClass, class_of_recovery_action, classify
 from pool_managerd.runtime import preflight
 from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.identity import boot_id
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.replica import Replica
 from pool_managerd.runtime.store import Delete, Put
 
 #: While a replica waits for memory, the fit is looked at again at least this often, in seconds.
 RECHECK_S = 0.5
+#: What comes back by itself, such as a GPU, is announced; this is for what that might miss, in seconds.
+SELDOM_S = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class DeviceEvents:
@@ -80,9 +87,8 @@ class DeviceEvents:
     async def _look_after_waiting(self) -> None:
         """Runs as long as the daemon. Sleeps without a timer while nobody waits."""
         while True:
-            busy = bool(self._waiting()) or bool(self.host.quarantined)
             try:
-                async with asyncio.timeout(RECHECK_S if busy else None):
+                async with asyncio.timeout(self._pause_s()):
                     await self.host.look_again.wait()
             except TimeoutError:
                 pass
@@ -92,10 +98,24 @@ class DeviceEvents:
             if self.host.quarantined:
                 await self._retest()
             for replica in self._waiting():
-                await self._try(replica)
+                try:
+                    await self._try(replica)
+                except Exception:  # noqa: BLE001 - one replica's trouble must not end the watch over the others
+                    _log.exception("looking after %s failed", replica.name)
+
+    def _pause_s(self) -> float | None:
+        """How long to wait for news. Short only where something may become free without any."""
+        waiting = {replica.state.waits_for for replica in self._waiting()}
+        snapshot = self.host.inventory.snapshot
+        well = any(device.health == "ok" for device in snapshot.devices if device.uuid in self.host.quarantined)
+        if FailureClass.MEMORY in waiting or well:
+            return RECHECK_S
+        return SELDOM_S if waiting or self.host.quarantined else None
 
     async def _try(self, replica: Replica) -> None:
         since = replica.state.since
+        if replica.releasing is not None and replica.releasing.holder(self.host.inventory.snapshot) is not None:
+            return
         try:
             await preflight.check(self.host, replica.target, reserve=False)
         except PoolManagerError:
@@ -117,7 +137,7 @@ class DeviceEvents:
             if any(process.pid in own for process in device.processes):
                 continue
             self.host.quarantined.discard(uuid)
-            self.host.store.post([Delete("device", uuid)])
+            self._remember(uuid, "")
             self._publish(device, "quarantined", "ok", "the re-test of the device passed")
 
     # -- health ----------------------------------------------------------------------------------------------------
@@ -135,7 +155,10 @@ class DeviceEvents:
         elif event.after == "unreadable":
             self._publish(device, event.before, "lost", "the device cannot be read")
             self._lose(device, f"GPU {device.index} ({device.uuid}) cannot be read")
-        elif device.uuid not in self.host.quarantined:
+        else:
+            self.host.lost.discard(device.uuid)
+            self._remember(device.uuid, "")
+        if event.after == "ok" and device.uuid not in self.host.quarantined:
             self._publish(device, event.before, "ok", "the device is usable again")
         self.look_again()
 
@@ -144,10 +167,27 @@ class DeviceEvents:
         if device.uuid in self.host.quarantined:
             return
         self.host.quarantined.add(device.uuid)
-        self.host.store.post([Put("device", device.uuid, {"quarantined_at": self.host.clock(), "reason": reason})])
+        self._remember(device.uuid, reason)
         self._publish(device, "ok", "quarantined", reason)
         for replica in self._on_device(device.uuid):
             self._driver_error(replica, device, reason)
+
+    def _remember(self, uuid: str, reason: str) -> None:
+        """Store what is wrong with a device, for the next daemon."""
+        quarantined, lost = uuid in self.host.quarantined, uuid in self.host.lost
+        if not (quarantined or lost):
+            self.host.store.post([Delete("device", uuid)])
+            return
+        document = {"quarantined": quarantined, "lost": lost, "boot_id": boot_id(), "reason": reason}
+        self.host.store.post([Put("device", uuid, document)])
+
+    def restore(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
+        """What an earlier daemon knew. After a restart of the host a lost device may be well again."""
+        for uuid, document in documents.items():
+            if document.get("quarantined", False):
+                self.host.quarantined.add(uuid)
+            if document.get("lost", False) and document.get("boot_id") == boot_id():
+                self.host.lost.add(uuid)
 
     def _lose(self, device: Device, reason: str) -> None:
         for replica in self._on_device(device.uuid):
@@ -216,8 +256,8 @@ class DeviceEvents:
             case XidClass.RESET:
                 self.quarantine(device, f"{reason} calls for a reset")
             case XidClass.LOST:
-                self.host.quarantined.add(device.uuid)
-                self.host.store.post([Put("device", device.uuid, {"lost": True, "reason": reason})])
+                self.host.lost.add(device.uuid)
+                self._remember(device.uuid, reason)
                 self._publish(device, "ok", "lost", f"{reason}: the GPU has fallen off the bus")
                 self._lose(device, reason)
             case XidClass.APPLICATION if len(concerned) == 1:

@@ -46,7 +46,7 @@ def device_list(host: Host, pools: Mapping[str, Pool]) -> DeviceList:
 
 def health_of(host: Host, device: Device) -> str:
     """``ok``, ``quarantined`` or ``lost``. A device that can't be read is as good as lost."""
-    if device.health in {"lost", "unreadable"}:
+    if device.health in {"lost", "unreadable"} or device.uuid in host.lost:
         return "lost"
     if device.health == "reset_required" or device.uuid in host.quarantined:
         return "quarantined"

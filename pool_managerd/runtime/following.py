@@ -72,6 +72,8 @@ async def _replace(pool: Pool, replica: Replica) -> None:
     if not await _stop_gently(pool, replica):
         return
     replica.version = None
+    # Whatever the config says by now is what it is started with.
+    pool.outdated.discard(replica.replica_id)
     replica.start(Input(Signal.START, reason="its spawn spec changed in the config"), trigger="config")
     while replica.state.phase is not Phase.READY and replica.state.phase not in AT_REST and not pool.removed:
         await pool.changed()

@@ -28,6 +28,8 @@ class Host:
     :param state_id: names this state directory in the environment marker of every engine.
     :param clock: wall time in seconds since the epoch.
     :param quarantined: UUIDs of devices on which nothing is started until a re-test has passed.
+    :param lost: UUIDs of devices that an XID called lost. NVML may take a while to say so, too; they are back once it
+        has said that they are well *again*, or after a restart of the host.
     :param shutting_down: once true, nothing is started any more.
     :param look_again: set when a replica that waits for memory or a device may find it, or begins to wait.
     """
@@ -44,6 +46,7 @@ class Host:
     logs: LogWatcher
     turns: LoadTurns
     quarantined: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
     shutting_down: bool = False
     look_again: asyncio.Event = field(default_factory=asyncio.Event)
     _forgotten: int = 0

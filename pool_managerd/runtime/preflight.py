@@ -160,6 +160,7 @@ async def check(host: Host, target: Target, *, reserve: bool = True, replacing: 
     split = normalise_split(pool.tensor_split, len(devices))
     uuids = tuple(device.uuid for device in devices)
     check_usable(uuids, snapshot, quarantined=host.quarantined)
+    _check_not_lost(host, devices)
     need = await asyncio.to_thread(_model_and_need, engine, pool, target.model, uuids, split)
     # No await between the fit and the reservation: two replicas can't both find the same bytes free.
     snapshot = host.inventory.snapshot
@@ -173,6 +174,17 @@ async def check(host: Host, target: Target, *, reserve: bool = True, replacing: 
     spec = make_spec(host, target, binary, devices, need)
     digest = plan_digest(pool, binary=binary, model=target.model, devices=spec.devices, split=spec.split)
     return Plan(engine, spec, digest, need, snapshot)
+
+
+def _check_not_lost(host: Host, devices: tuple[Device, ...]) -> None:
+    for device in devices:
+        if device.uuid in host.lost:
+            raise PoolManagerError(
+                Code.GPU_UNAVAILABLE,
+                f"{device.label()} was lost, as an XID said",
+                hint="the pool starts by itself once the GPU is back; a lost GPU usually takes a restart of the host.",
+                details={"device": device.uuid, "health": "lost", "recovery_action": device.recovery_action},
+            )
 
 
 def _model_and_need(

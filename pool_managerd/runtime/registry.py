@@ -108,7 +108,7 @@ class Registry:
         store = self.host.store
         replica_documents = store.load("replica")
         pool_documents = store.load("pool")
-        self.host.quarantined.update(store.load("device"))
+        self.devices.restore(store.load("device"))
         adoption = self._adoption = Adoption(self.host, replica_documents)
         for config in self.host.config.pools:
             pool = self._restore_pool(config, pool_documents.get(config.id))

@@ -6,12 +6,23 @@ import asyncio
 from dataclasses import dataclass
 
 from pool_managerd.core.errors import Code, PoolManagerError
-from pool_managerd.devices.snapshot import DevicesSnapshot
+from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.loading import gpu_pids_of
 from pool_managerd.runtime.run import Run
 
 #: The longest time between two looks, in seconds; a change that the devices announce is looked at sooner.
 LOOK_S = 0.05
+
+
+def _held(run: Run, device: Device) -> int:
+    """What a run holds on a device, where only its used memory tells: what that has grown by, as planned at most.
+
+    An engine that ended before it took anything has nothing to give back.
+    """
+    planned = dict(run.need.per_device).get(device.uuid, 0)
+    before = None if run.before is None else run.before.by_uuid.get(device.uuid)
+    return planned if before is None else min(planned, max(0, device.used - before.used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +42,10 @@ class Releasing:
     def of(cls, run: Run, snapshot: DevicesSnapshot) -> Releasing:
         """What a run holds now."""
         devices = [snapshot.by_uuid[uuid] for uuid in run.spec.devices if uuid in snapshot.by_uuid]
-        planned = dict(run.need.per_device)
         return cls(
-            pids=frozenset({run.process.pid}),
+            pids=frozenset(gpu_pids_of(run, snapshot)),
             used_before={device.uuid: device.used for device in devices},
-            held={device.uuid: planned.get(device.uuid, 0) for device in devices},
+            held={device.uuid: _held(run, device) for device in devices},
         )
 
     def holder(self, snapshot: DevicesSnapshot) -> tuple[str, int, int | None] | None:
@@ -48,7 +58,7 @@ class Releasing:
                 for process in device.processes:
                     if process.pid in self.pids:
                         return uuid, process.used or 0, process.pid
-            elif device.used > self.used_before[uuid] - self.held[uuid] * 9 // 10:
+            elif self.held[uuid] and device.used > self.used_before[uuid] - self.held[uuid] * 9 // 10:
                 return uuid, device.used, None
         return None
 

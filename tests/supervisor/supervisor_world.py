@@ -131,15 +131,20 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.host.shutting_down = True
-        for one in self.registry.pools.values():
-            for replica in one.replicas.values():
-                if replica.run is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(replica.run.process.pid, signal.SIGKILL)
-        await self.stack.aclose()
+        await self.leave()
         self.place.kill_engines()
         await asyncio.sleep(0)
+
+    async def leave(self) -> None:
+        """End like a daemon that leaves its engines to the next one."""
+        self.host.shutting_down = True
+        await self.stack.aclose()
+
+    async def stop(self) -> None:
+        """End like a daemon that is told to stop, and stops its engines."""
+        self.host.shutting_down = True
+        await self.registry.stop_all(self.host.clock() + 5)
+        await self.stack.aclose()
 
     def pool(self, pool_id: str = "p"):
         return self.registry.pools[pool_id]
