@@ -1,17 +1,14 @@
 *** Settings ***
-Documentation    A caller who waits for a preload that fails is told why, over every protocol.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Template    A caller over ${protocol} is told of the readiness timeout by ${status}
-
-Test Tags        preload    B-PRELOAD-033    OC-POOL-3002    OC-POOL-3003
+Documentation       A caller who waits for a preload that fails is told why, over every protocol.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload    B-PRELOAD-033    OC-POOL-3002    OC-POOL-3003
+Test Template       A caller over ${protocol} is told of the readiness timeout by ${status}
 
 
-*** Test Cases ***    PROTOCOL    STATUS
-By HTTP    HTTP    504
-By gRPC    gRPC    DEADLINE_EXCEEDED
-By the command line    the CLI    1
+*** Test Cases ***      PROTOCOL    STATUS
+By HTTP                 HTTP        504
+By gRPC                 gRPC        DEADLINE_EXCEEDED
+By the command line     the CLI     1
 
 
 *** Keywords ***

@@ -1,22 +1,15 @@
 *** Settings ***
-Documentation    An engine that exits while it loads fails the load at once, with exit code 0 too, and counts as a failure.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Template    A load whose engine ${behaviour} fails at once and shows ${field} ${value}
-
-Test Tags        preload    OC-POOL-3002    OC-POOL-3003
+Documentation       An engine that exits while it loads fails the load at once, with exit code 0 too, and counts as a failure.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload    B-PRELOAD-031    B-PRELOAD-048    OC-POOL-3002    OC-POOL-3003
+Test Template       A load whose engine ${behaviour} fails at once and shows ${field} ${value}
 
 
-*** Test Cases ***    BEHAVIOUR    FIELD    VALUE
-Exit code 0    [Tags]    B-PRELOAD-048    B-PRELOAD-031
-    exits with code 0    details.exit_code    0
-Exit code 3    [Tags]    B-PRELOAD-048    B-PRELOAD-031
-    exits with code 3    details.exit_code    3
-Segmentation fault    [Tags]    B-PRELOAD-048    B-PRELOAD-031
-    dies of SIGSEGV    details.signal    SIGSEGV
-Killed    [Tags]    B-PRELOAD-048    B-PRELOAD-031
-    dies of SIGKILL    details.signal    SIGKILL
+*** Test Cases ***      BEHAVIOUR               FIELD                   VALUE
+Exit code 0             exits with code 0       details.exit_code       0
+Exit code 3             exits with code 3       details.exit_code       3
+Segmentation fault      dies of SIGSEGV         details.signal          SIGSEGV
+Killed                  dies of SIGKILL         details.signal          SIGKILL
 
 
 *** Keywords ***

@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    A load that fails says why, leaves nothing behind, and is over before the next attempt begins.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        preload    OC-POOL-3002
+Documentation       A load that fails says why, leaves nothing behind, and is over before the next attempt begins.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload    OC-POOL-3002
 
 
 *** Test Cases ***

@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    The handoff file tells an orchestrator all that it needs to use an engine, and nothing but the truth.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        preload
+Documentation       The handoff file tells an orchestrator all that it needs to use an engine, and nothing but the truth.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload
 
 
 *** Test Cases ***

@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    The handoff file is gone soon after its engine, and before a stop is over.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        preload    B-PRELOAD-046    OC-POOL-3001
+Documentation       The handoff file is gone soon after its engine, and before a stop is over.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload    B-PRELOAD-046    OC-POOL-3001
 
 
 *** Test Cases ***

@@ -1,16 +1,13 @@
 *** Settings ***
-Documentation    An engine's 200 counts in HTTP/1.0 and in HTTP/1.1, with or without a length.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Template    An engine that speaks ${version} becomes ready
-
-Test Tags        preload    B-PRELOAD-014    OC-POOL-3001
+Documentation       An engine's 200 counts in HTTP/1.0 and in HTTP/1.1, with or without a length.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload    B-PRELOAD-014    OC-POOL-3001
+Test Template       An engine that speaks ${version} becomes ready
 
 
-*** Test Cases ***    VERSION
-The old one    HTTP/1.0
-The usual one    HTTP/1.1
+*** Test Cases ***      VERSION
+The old one             HTTP/1.0
+The usual one           HTTP/1.1
 
 
 *** Keywords ***

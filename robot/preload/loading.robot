@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    What a preload starts, and what can be seen of it while it loads.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        preload
+Documentation       What a preload starts, and what can be seen of it while it loads.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload
 
 
 *** Test Cases ***

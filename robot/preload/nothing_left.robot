@@ -1,19 +1,16 @@
 *** Settings ***
-Documentation    A failed load leaves neither pid files nor a handoff file in the state directory.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Template    A load that fails with ${code}, as its engine ${behaviour}, leaves no files
-
-Test Tags        preload    B-PRELOAD-031    OC-POOL-3002
+Documentation       A failed load leaves neither pid files nor a handoff file in the state directory.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload    B-PRELOAD-031    OC-POOL-3002
+Test Template       A load that fails with ${code}, as its engine ${behaviour}, leaves no files
 
 
-*** Test Cases ***    CODE    BEHAVIOUR
-Never ready    READINESS_TIMEOUT    never becomes ready
-Ended    ENGINE_EXITED    exits with code 7
-Out of memory    OUT_OF_MEMORY    runs out of memory
-Offloaded    CPU_SPILLOVER    offloads to the CPU
-Not on its GPU    CPU_SPILLOVER    holds no GPU memory
+*** Test Cases ***      CODE                    BEHAVIOUR
+Never ready             READINESS_TIMEOUT       never becomes ready
+Ended                   ENGINE_EXITED           exits with code 7
+Out of memory           OUT_OF_MEMORY           runs out of memory
+Offloaded               CPU_SPILLOVER           offloads to the CPU
+Not on its GPU          CPU_SPILLOVER           holds no GPU memory
 
 
 *** Keywords ***

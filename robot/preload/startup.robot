@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    What `serve` loads by itself, and what it makes in its state directory.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        preload
+Documentation       What `serve` loads by itself, and what it makes in its state directory.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload
 
 
 *** Test Cases ***

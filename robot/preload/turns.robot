@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    Only so many replicas load at the same time; the others wait for their turn without a process.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        preload    B-PRELOAD-050    OC-POOL-3001
+Documentation       Only so many replicas load at the same time; the others wait for their turn without a process.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload    B-PRELOAD-050    OC-POOL-3001
 
 
 *** Test Cases ***

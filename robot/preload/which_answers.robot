@@ -1,21 +1,18 @@
 *** Settings ***
-Documentation    A load goes on past its readiness stage when the engine has answered 200, and for nothing else.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Template    An engine that ${behaviour} is not ready until it answers 200
-
-Test Tags        preload    B-PRELOAD-012    OC-POOL-3001
+Documentation       A load goes on past its readiness stage when the engine has answered 200, and for nothing else.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           preload    B-PRELOAD-012    OC-POOL-3001
+Test Template       An engine that ${behaviour} is not ready until it answers 200
 
 
-*** Test Cases ***    BEHAVIOUR
-It says that it loads    answers 503 to health checks
-It has no such path    answers 404 to health checks
-It is broken    answers 500 to health checks
-It has nothing to say    answers 204 to health checks
-It points elsewhere    answers 302 to health checks
-It takes the connection and hangs    hangs
-It refuses the connection    needs 400 ms to listen
+*** Test Cases ***                      BEHAVIOUR
+It says that it loads                   answers 503 to health checks
+It has no such path                     answers 404 to health checks
+It is broken                            answers 500 to health checks
+It has nothing to say                   answers 204 to health checks
+It points elsewhere                     answers 302 to health checks
+It takes the connection and hangs       hangs
+It refuses the connection               needs 400 ms to listen
 
 
 *** Keywords ***

@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    Why a pool is not Ready stands on every surface, in the same words, for as long as it matters.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        readiness    OC-POOL-3003
+Documentation       Why a pool is not Ready stands on every surface, in the same words, for as long as it matters.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           readiness    OC-POOL-3003
 
 
 *** Test Cases ***

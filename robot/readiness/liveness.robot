@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    A Ready engine is asked for its health, and where the operator wants it for a token.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        readiness
+Documentation       A Ready engine is asked for its health, and where the operator wants it for a token.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           readiness
 
 
 *** Test Cases ***

@@ -1,18 +1,15 @@
 *** Settings ***
-Documentation    A min_ready that no pool could ever have is refused with the pool's id and both numbers.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Template    A config with min_ready ${min_ready} of ${replicas} replicas is refused
-
-Test Tags        readiness    B-REPLICA-005    OC-POOL-3001
+Documentation       A min_ready that no pool could ever have is refused with the pool's id and both numbers.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           readiness    B-REPLICA-005    OC-POOL-3001
+Test Template       A config with min_ready ${min_ready} of ${replicas} replicas is refused
 
 
-*** Test Cases ***    MIN_READY    REPLICAS
-None    0    2
-Fewer than none    -1    1
-One too many    2    1
-Far too many    7    3
+*** Test Cases ***      MIN_READY       REPLICAS
+None                    0               2
+Fewer than none         -1              1
+One too many            2               1
+Far too many            7               3
 
 
 *** Keywords ***

@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    A pool is never Ready before its engine said so, on any surface.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        readiness    OC-POOL-3001
+Documentation       A pool is never Ready before its engine said so, on any surface.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           readiness    OC-POOL-3001
 
 
 *** Test Cases ***

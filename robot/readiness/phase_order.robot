@@ -1,11 +1,8 @@
 *** Settings ***
-Documentation    A pool that is not Ready shows the phase of the replica that comes first in the order of phases.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Template    A pool with one replica in ${first} and one in ${second} is in phase ${shown}
-
-Test Tags        readiness    B-RDY-012    OC-POOL-3003
+Documentation       A pool that is not Ready shows the phase of the replica that comes first in the order of phases.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           readiness    B-RDY-012    OC-POOL-3003
+Test Template       A pool with one replica in ${first} and one in ${second} is in phase ${shown}
 
 
 *** Variables ***
@@ -17,18 +14,18 @@ Test Tags        readiness    B-RDY-012    OC-POOL-3003
 ...             ready=needs 0 s to load
 
 
-*** Test Cases ***    FIRST    SECOND    SHOWN
-Stopping before loading    loading    stopping    stopping
-Stopping before ready    ready    stopping    stopping
-Loading before ready    loading    ready    loading
-Loading before backoff    backoff    loading    loading
-Loading before failed    failed    loading    loading
-Loading before stopped    stopped    loading    loading
-Backoff before circuit_open    circuit_open    backoff    backoff
-Backoff before failed    failed    backoff    backoff
-Circuit_open before failed    failed    circuit_open    circuit_open
-Circuit_open before stopped    stopped    circuit_open    circuit_open
-Failed before stopped    stopped    failed    failed
+*** Test Cases ***              FIRST           SECOND          SHOWN
+Stopping before loading         loading         stopping        stopping
+Stopping before ready           ready           stopping        stopping
+Loading before ready            loading         ready           loading
+Loading before backoff          backoff         loading         loading
+Loading before failed           failed          loading         loading
+Loading before stopped          stopped         loading         loading
+Backoff before circuit_open     circuit_open    backoff         backoff
+Backoff before failed           failed          backoff         backoff
+Circuit_open before failed      failed          circuit_open    circuit_open
+Circuit_open before stopped     stopped         circuit_open    circuit_open
+Failed before stopped           stopped         failed          failed
 
 
 *** Keywords ***

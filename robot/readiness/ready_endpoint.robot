@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    GET /ready says whether all that shall run is Ready, and names each pool with its phase and last error.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        readiness
+Documentation       GET /ready says whether all that shall run is Ready, and names each pool with its phase and last error.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           readiness
 
 
 *** Test Cases ***

@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    A pool of several replicas: when it is Ready, and what its status makes of them.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        readiness
+Documentation       A pool of several replicas: when it is Ready, and what its status makes of them.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           readiness
 
 
 *** Test Cases ***

@@ -1,9 +1,7 @@
 *** Settings ***
-Documentation    The status of a Ready pool shows the version that the config sets, or else what engine or binary report.
-
-Resource         PoolManagerResources/scenario.resource
-
-Test Tags        readiness    B-PRELOAD-024    OC-POOL-3003
+Documentation       The status of a Ready pool shows the version that the config sets, or else what engine or binary report.
+Resource            PoolManagerResources/scenario.resource
+Test Tags           readiness    B-PRELOAD-024    OC-POOL-3003
 
 
 *** Test Cases ***
