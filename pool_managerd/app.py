@@ -16,6 +16,8 @@ from typing import Any
 # gRPC's fork handlers serve processes that go on using gRPC after a fork. Engines are executed at once, and the
 # handlers would write a line of their own into the daemon's log. Read by gRPC when it is imported.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+# Looking for plugins of pydantic reads the metadata of every installed package, at every start.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import uvloop
 

@@ -1,4 +1,4 @@
-"""The HTTP facade: FastAPI on uvicorn, in the loop of the daemon, over the one service."""
+"""The HTTP facade: Starlette on uvicorn, in the loop of the daemon, over the one service."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pool_managerd.api import openapi, problems
@@ -43,18 +44,18 @@ def build_app(
     stopping: asyncio.Event,
 ) -> Edge:
     """Put the facade together as one ASGI application."""
-    app = FastAPI(title="pool-managerd", version=service.version, openapi_url=None, redirect_slashes=False)
-    app.add_exception_handler(HTTPException, no_such_route)
     handlers = Handlers(service, metrics=metrics, max_request_bytes=max_request_bytes, stopping=stopping)
     by_path: dict[str, dict[str, openapi.Operation]] = {}
     for operation in openapi.OPERATIONS:
         for path in (operation.path, *operation.aliases):
             by_path.setdefault(path, {})[operation.method] = operation
-    for path, operations in by_path.items():
-        app.add_route(path, handlers.endpoint(operations), methods=list(operations), include_in_schema=False)
+    routes: list[BaseRoute] = [
+        Route(path, handlers.endpoint(operations), methods=list(operations)) for path, operations in by_path.items()
+    ]
     document = json.dumps(openapi.document(service.version), indent=1).encode("ascii")
-    for route in pages.routes(document):
-        app.router.routes.append(route)
+    routes.extend(pages.routes(document))
+    app = Starlette(routes=routes, exception_handlers={HTTPException: no_such_route})
+    app.router.redirect_slashes = False
     return Edge(app, auth=auth, max_request_bytes=max_request_bytes)
 
 
