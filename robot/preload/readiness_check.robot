@@ -13,6 +13,13 @@ The readiness request goes to the host and port that the engine was given
     And the engine is asked for GET /health again and again
     And the engine was given the host 127.0.0.2 and the port of its url
 
+Another kind of engine is asked in its own way
+    [Tags]    B-PRELOAD-010    OC-POOL-3001
+    Given a pool of kind triton whose engine never becomes ready
+    When the pool is preloaded
+    Then the pool reaches phase loading within 3 s
+    And the engine is asked for GET /v2/health/ready again and again
+
 Probes begin early, go apart as the load lasts, and never by more than the limit
     [Documentation]    A thirty-second of the time gone by: 25 ms are reached after 800 ms.
     [Tags]    B-PRELOAD-011    OC-POOL-3001
@@ -54,7 +61,7 @@ An engine that is never ready fails at the readiness timeout
 
 Another program's 200 on the engine's port is not the engine's
     [Tags]    B-PRELOAD-051    OC-POOL-3001
-    Given a pool whose engine needs 60 s to listen    readiness.timeout_ms=1 s    restart.initial_ms=30 s
+    Given a pool whose engine needs 60 s to listen    readiness.timeout_ms=2 s    restart.initial_ms=30 s
     And all surfaces are watched
     When the pool is preloaded
     And another program answers 200 on the engine's port

@@ -5,37 +5,27 @@ Test Tags           preload
 
 
 *** Test Cases ***
-Pools marked preload are loaded when the daemon starts, and no others
+Pools marked preload are loaded when the daemon starts, unless they are drained, and no others
     [Tags]    B-PRELOAD-006    OC-POOL-3001
     Given a daemon of its own
     And these pools
     ...    name | preload | load_ms
     ...    chat | true | 50 ms
-    ...    code | true | -
+    ...    gone | true | -
     ...    lazy | false | -
     When the daemon is started
     Then pool chat becomes ready within 20 s
-    And pool code becomes ready within 20 s
+    And pool gone becomes ready within 20 s
     And pool chat was loaded by serve, and by no caller
-    And pool code was loaded by serve, and by no caller
     And pool lazy has never left phase stopped
-    And no engine process of pool lazy was started
-
-A drained pool stays drained over a restart although it is marked preload
-    [Tags]    B-PRELOAD-006    OC-POOL-3001
-    Given a daemon of its own
-    And these pools
-    ...    name | preload
-    ...    chat | true
-    ...    gone | true
-    And the daemon is started
-    And every pool is ready
-    And a caller waits 5 s for the drain of pool gone
-    When the daemon is stopped and started again
+    When a caller waits 5 s for the drain of pool gone
+    And the daemon is stopped and started again
     Then pool chat becomes ready within 20 s
     And pool gone is in phase stopped
     And pool gone shows desired stopped
     And no engine process of pool gone was started
+    And no engine process of pool lazy was started
+    And pool lazy has never left phase stopped
 
 A pool that cannot load stops neither the daemon nor the other pools
     [Tags]    B-PRELOAD-007    OC-POOL-3001    OC-POOL-3002
