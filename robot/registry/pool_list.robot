@@ -82,6 +82,7 @@ A watcher that starts from the list's revision goes on with what comes
     And the pool is stopped
     ${seen} =    Then Get Watched Events    at_least=3
     And Changes After Revision Should Be    ${seen}    ${list}[revision]
+    And the first of ${seen} is the lease's grant
 
 
 *** Keywords ***
@@ -107,3 +108,8 @@ A watcher over ${protocol} that starts from the list's revision sees exactly wha
     And a watcher follows the events    since=${list}[revision]    protocol=${protocol}
     ${seen} =    Get Watched Events    at_least=4
     Then Changes After Revision Should Be    ${seen}    ${list}[revision]
+    And the first of ${seen} is the lease's grant
+
+The first of ${events} is the lease's grant
+    [Documentation]    The first change that was made after the list was taken.
+    Should Be Equal    ${events}[0][details][action]    granted
