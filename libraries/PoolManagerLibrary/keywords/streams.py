@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
 import json
 import socket
@@ -17,8 +18,10 @@ from PoolManagerLibrary.errors import ExpectationFailed, UsageError, WaitTimeout
 from PoolManagerLibrary.event_log import sse_frames
 from PoolManagerLibrary.grpc_client import refusal
 from PoolManagerLibrary.keywords.base import Keywords, says
+from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.outcome import Outcome, Protocol
-from PoolManagerLibrary.units import seconds
+from PoolManagerLibrary.units import seconds, show_seconds
+from PoolManagerLibrary.waiting import wait_until
 
 _COMPARED = ("kind", "pool_id", "replica_id", "from", "to", "code", "reason")
 
@@ -161,8 +164,9 @@ class StreamKeywords(Keywords):
         daemon = self.daemon
         host, _, port = (daemon.http_address or "").rpartition(":")
         connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        # A small window, so that what the kernel itself takes in stays small.
+        # A small window and small segments, so that what the kernel itself takes in stays small.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
         connection.connect((host.strip("[]"), int(port)))
         path = "/v2/events" if since is None else f"/v2/events?since={since}"
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {daemon.http_address}\r\n\r\n".encode())
@@ -171,7 +175,7 @@ class StreamKeywords(Keywords):
 
     @keyword
     def read_stalled_watcher(self, until: int, within: timedelta = timedelta(seconds=10)) -> list[dict[str, Any]]:
-        """Lets the stalled watcher read again, until it was cut off or has seen a revision; returns its events.
+        """Lets the stalled watcher read again, until it was cut off, given a gap or has seen a revision; returns its events.
 
         Example:
         | ${events} = | Read Stalled Watcher | ${revision} |
@@ -180,36 +184,102 @@ class StreamKeywords(Keywords):
         if connection is None:
             raise UsageError("Open Stalled Watcher first.")
         connection.settimeout(seconds(within))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         events: list[dict[str, Any]] = []
         with contextlib.suppress(TimeoutError, ConnectionError), connection.makefile("rb") as reader:
             for _, _, data in sse_frames(_unchunked(reader)):
                 events.append(json.loads(data))
-                if events[-1]["revision"] >= until:
+                if events[-1]["kind"] == "gap" or events[-1]["revision"] >= until:
                     break
         return events
 
     @keyword
-    def make_many_events(self, count: int, name: str = "the pool", within: timedelta = timedelta(seconds=20)) -> int:
+    def read_event_stream(
+        self,
+        until: int,
+        since: int | None = None,
+        last_event_id: int | None = None,
+        within: timedelta = timedelta(seconds=5),
+    ) -> list[dict[str, Any]]:
+        """Opens ``GET /v2/events``, reads until a revision has come, and returns the events of all frames.
+
+        Where it resumes is said by ``since`` (the query) or ``last_event_id`` (the header).
+
+        Example:
+        | ${events} = | Read Event Stream | until=${last} | last_event_id=${seen} |
+        """
+        daemon = self.daemon
+        connection = http.client.HTTPConnection(daemon.http_address or "", timeout=seconds(within))
+        events: list[dict[str, Any]] = []
+        with contextlib.closing(connection):
+            headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
+            connection.request("GET", "/v2/events" if since is None else f"/v2/events?since={since}", headers=headers)
+            response = connection.getresponse()
+            try:
+                for frame_id, frame_event, data in sse_frames(iter(response.readline, b"")):
+                    event = json.loads(data)
+                    if frame_id != str(event["revision"]) or frame_event != event["kind"]:
+                        raise ExpectationFailed(
+                            f"The frame says id {frame_id} and event {frame_event}, its data {data}"
+                        )
+                    events.append(event)
+                    if event["revision"] >= until:
+                        return events
+            except TimeoutError:
+                pass
+        raise WaitTimeout(f"Revision {until} should come within {within}; last was {events[-1:]}")
+
+    @keyword
+    def make_many_events(self, count: int, name: str = "the pool") -> int:
         """Makes so many events, by lease requests that an unready pool refuses. Returns the last revision.
 
         Example:
-        | ${revision} = | Make Many Events | 2000 |
+        | ${revision} = | Make Many Events | 100 |
         """
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # only here
+        pool_id = self.scenario.pool_id(name)
+        for _ in range(count):
+            call(self.daemon, "acquire", pool_id=pool_id)
+        return self._revision()
 
-        from PoolManagerLibrary.operations import call  # noqa: PLC0415  # only here
+    @keyword
+    def flood_with_events(self, count: int, gpu: str = "the GPU", within: timedelta = timedelta(seconds=20)) -> int:
+        """Makes so many events at once, by XIDs of a class that changes nothing. Returns the last revision.
 
-        daemon, pool_id = self.daemon, self.scenario.pool_id(name)
-        deadline = time.monotonic() + seconds(within)
+        Example:
+        | ${revision} = | Flood With Events | 12000 |
+        """
+        uuid = self.scenario.gpu(gpu).uuid
+        before = self._revision()
+        self.scenario.act(f"{count} XIDs")
+        lines = "".join(json.dumps({"uuid": uuid, "xid": 43}) + "\n" for _ in range(count))
+        with (self.world.selected.simulated_dir / "xids.jsonl").open("a", encoding="utf-8") as file:
+            file.write(lines)
+        return wait_until(
+            self._revision,
+            lambda revision: revision >= before + count,
+            timeout=seconds(within),
+            expected=f"{count} XIDs to become events",
+            show=lambda revision: f"{revision - before} events",
+        ).value
 
-        def ask(_: int) -> bool:
-            return time.monotonic() < deadline and not call(daemon, "acquire", pool_id=pool_id).ok
+    @keyword
+    def event_delays_should_be_short(self, at_most: timedelta = timedelta(seconds=1)) -> None:
+        """Checks for the run's own watcher how long after its own time each event since the last act arrived.
 
-        with ThreadPoolExecutor(max_workers=2) as executor:
-            done = sum(executor.map(ask, range(count)))
-        if done < count:
-            raise WaitTimeout(f"Only {done} of {count} events were made within {within}.")
-        return int(self.must(daemon.http.request("GET", "/v2/pools")).body["revision"])
+        Example:
+        | Event Delays Should Be Short | 1 s |
+        """
+        self.world.sync_events()
+        seen = [one for one in self.world.selected.events.events() if one.at >= self.scenario.act_at - 0.002]
+        slow = [one for one in seen if one.received - one.at > seconds(at_most)]
+        if not seen or slow:
+            raise ExpectationFailed(
+                f"{len(slow)} of {len(seen)} events came more than {show_seconds(seconds(at_most))} late: "
+                f"{slow[0].describe() if slow else 'none came at all'}"
+            )
+
+    def _revision(self) -> int:
+        return int(self.must(self.daemon.http.request("GET", "/v2/pools")).body["revision"])
 
 
 def _unchunked(reader: Any) -> Any:
