@@ -15,8 +15,8 @@ from typing import Any
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import Failure, FailureClass
-from pool_managerd.core.phases import WITH_PROCESS, Desired, Phase
-from pool_managerd.core.replica import Input, ReplicaState, Signal
+from pool_managerd.core.phases import COMING_UP, WITH_PROCESS, Desired, Phase
+from pool_managerd.core.replica import Input, ReplicaState, Signal, StartCause
 from pool_managerd.core.restart import BreakerState
 from pool_managerd.runtime import preflight
 from pool_managerd.runtime.announce import state_from_document
@@ -31,7 +31,9 @@ from pool_managerd.runtime.stop import reap_leftovers, stop_ladder
 
 
 def _at_rest(was: ReplicaState) -> ReplicaState:
-    return replace(was, phase=Phase.STOPPED, next_restart_at=None, drain=None, after_stop=None)
+    # Who asked for a start matters for as long as it is under way.
+    start = was.start if was.phase in COMING_UP else StartCause.OPERATOR
+    return replace(was, phase=Phase.STOPPED, next_restart_at=None, start=start, drain=None, after_stop=None)
 
 
 class Adoption:

@@ -299,6 +299,7 @@ def replica_document(replica: Replica) -> dict[str, Any]:
         "next_restart_at": state.next_restart_at,
         "ready_since": state.ready_since,
         "refusals": state.refusals,
+        "start": str(state.start),
         "drain": None if state.drain is None else str(state.drain),
         "after_stop": None if state.after_stop is None else state.after_stop.as_json(),
         "version": replica.version,
@@ -329,6 +330,7 @@ def state_from_document(doc: dict[str, Any]) -> ReplicaState:
         next_restart_at=doc["next_restart_at"],
         ready_since=doc["ready_since"],
         refusals=doc["refusals"],
+        start=StartCause(doc.get("start", StartCause.OPERATOR)),
         drain=None if doc.get("drain") is None else DrainCause(doc["drain"]),
         after_stop=None if doc.get("after_stop") is None else Verdict.from_json(doc["after_stop"]),
     )

@@ -1,0 +1,219 @@
+"""What the next daemon makes of what the last one left, at each moment."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+
+from supervisor_world import QUICK, World, alive, pool, until
+
+from pool_managerd.core.errors import Code
+from pool_managerd.core.phases import Desired, Phase
+from pool_managerd.core.restart import BreakerState
+from pool_managerd.runtime.adoption import Adoption
+
+
+async def after(place, *, leave=True, before=None):
+    """One life of a daemon, up to Ready and what ``before`` does then."""
+    async with World(place) as w:
+        await w.phase("ready")
+        pid = w.replica().run.process.pid
+        result = await before(w) if before is not None else None
+        await (w.leave() if leave else w.stop())
+        place.kill_engines = lambda: None
+    del place.kill_engines
+    return pid, result
+
+
+async def test_a_drain_goes_on_with_its_leases_and_deadline(place):
+    async def drain(w):
+        lease = await w.service.acquire_lease("p")
+        await w.service.drain("p", deadline_ms=4000)
+        return lease, w.pool().pending_drain["deadline"]
+
+    here = place()
+    pid, (lease, deadline) = await after(here, before=drain)
+    async with World(here) as w:
+        assert w.pool().draining
+        await w.phase("draining")
+        assert alive(pid)
+        assert w.pool().activity.owner.deadline == deadline
+        assert not w.of("pool_ready")
+        await w.service.renew_lease("p", lease.lease_id)
+        await w.service.release_lease("p", lease.lease_id)
+        await w.phase("stopped")
+        assert w.of("drain", to="drained")
+        assert w.pool().pending_drain is None
+
+
+async def test_a_drain_that_goes_on_can_be_cancelled(place):
+    async def drain(w):
+        await w.service.acquire_lease("p")
+        await w.service.drain("p", deadline_ms=4000)
+
+    here = place()
+    pid, _ = await after(here, before=drain)
+    async with World(here) as w:
+        await w.phase("draining")
+        status = await w.service.cancel_drain("p")
+        assert (status.ready, status.active_leases, status.replicas[0].pid) == (True, 1, pid)
+
+
+async def test_a_finished_reload_leaves_no_model_of_its_own_behind(place):
+    async def reload(w):
+        await w.service.reload("p", new_model_ref="b.txt", wait_s=5)
+        return w.replica().run.process.pid
+
+    here = place()
+    _, pid = await after(here, before=reload)
+    async with World(here) as w:
+        await w.phase("ready")
+        assert (w.replica().run.process.pid, w.pool().status().model) == (pid, "b.txt")
+        assert not w.of("reload")
+        here.write(pool().replace("a.txt", "c.txt"))
+        await w.service.reload_config()
+        await until(lambda: not w.pool().is_following and w.pool().ready)
+        assert here.handoff()["model"]["path"].endswith("c.txt")
+
+
+async def test_a_reload_that_was_promised_is_carried_out_and_what_runs_the_new_model_already_is_left_alone(place):
+    two = pool(more='replicas = 2\ndevices = ["0", "1"]')
+
+    async def reload(w):
+        await w.phase("ready", replica_id="r1")
+        w.place.control(replica_id="r1", load_ms=60_000)
+        await w.service.reload("p", new_model_ref="b.txt")
+        await w.phase("loading", replica_id="r1")
+        return w.replica(replica_id="r0").run.process.pid
+
+    here = place(two)
+    _, pid = await after(here, before=reload)
+    here.control(replica_id="r1", load_ms=0)
+    async with World(here) as w:
+        assert w.pool().activity.kind == "reload"
+        await until(lambda: w.of("reload", to="done"))
+        assert w.replica().run.process.pid == pid
+        for replica_id in ("r0", "r1"):
+            assert here.handoff(replica_id=replica_id)["model"]["path"].endswith("b.txt")
+        assert w.pool().status().model == "b.txt"
+
+
+async def test_a_promised_reload_to_a_model_that_does_not_load_ends_on_the_old_one(place):
+    async def reload(w):
+        w.place.control(never_ready=True)
+        await w.service.reload("p", new_model_ref="b.txt")
+        await w.phase("loading")
+
+    here = place(pool(quick=QUICK + "[pool.readiness]\ntimeout_ms = 600\n"))
+    await after(here, before=reload)
+    async with World(here) as w:
+        await until(lambda: w.of("reload", to="failed"))
+        here.control()
+        await w.phase("ready")
+        assert (w.pool().status().model, w.pool().pending_reload) == ("a.txt", None)
+        assert here.handoff()["model"]["path"].endswith("a.txt")
+        assert w.of("reload", to="failed")[0].details["cause"] == "READINESS_TIMEOUT"
+
+
+async def test_a_backoff_goes_on_after_a_restart_with_sigterm_too(place):
+    slow = QUICK.replace("initial_ms = 50", "initial_ms = 3000")
+
+    async def crash(w):
+        os.kill(w.replica().run.process.pid, signal.SIGKILL)
+        await w.phase("backoff")
+        return w.replica().state
+
+    here = place(pool(quick=slow))
+    _, state = await after(here, leave=False, before=crash)
+    async with World(here) as w:
+        assert w.replica().state.phase is Phase.BACKOFF
+        assert w.replica().state.next_restart_at == state.next_restart_at
+        assert w.replica().state.failure == state.failure
+        await w.service.preload("p", wait_s=5)
+        assert w.pool().ready
+
+
+async def test_what_was_being_stopped_for_a_failure_is_not_taken_back(place):
+    async def fail(w):
+        w.place.control(term_ms=5000)
+        await asyncio.sleep(0.05)
+        w.replica().fail(replace(Adoption._died(w.replica()), code=Code.HEALTH_CHECK_FAILED))
+        assert w.replica().state.phase is Phase.STOPPING
+        await asyncio.sleep(0.05)
+
+    here = place(pool(quick=QUICK.replace("initial_ms = 50", "initial_ms = 700")))
+    pid, _ = await after(here, before=fail)
+    async with World(here) as w:
+        assert not alive(pid)
+        assert w.replica().state.phase is Phase.BACKOFF
+        assert w.replica().state.failure.code is Code.HEALTH_CHECK_FAILED
+        assert w.replica().state.history.failures == 1
+        await w.phase("ready")
+
+
+async def test_an_engine_that_runs_is_adopted_from_its_handoff_file_when_the_database_is_lost(place):
+    async def reload(w):
+        await w.service.preload("p", wait_s=5)
+        await w.service.reload("p", new_model_ref="b.txt", wait_s=5)
+        return w.replica().run.process.pid
+
+    here = place()
+    _, pid = await after(here, before=reload)
+    here.write(pool(more="preload = false"))
+    (here.state / "state.db").write_bytes(b"this is no database" * 100)
+    async with World(here) as w:
+        await w.phase("ready")
+        assert (w.replica().run.process.pid, w.pool().desired) == (pid, Desired.RUNNING)
+        assert here.handoff()["model"]["path"].endswith("b.txt")
+
+
+async def test_the_leases_of_an_adopted_engine_that_hangs_end_with_it(place):
+    here = place()
+    pid, lease = await after(here, before=lambda w: w.service.acquire_lease("p"))
+    os.kill(pid, signal.SIGSTOP)
+    async with World(here) as w:
+        assert [one.lease_id for one in w.service.list_leases("p")] == [lease.lease_id]
+        await w.phase("stopping", "backoff")
+        assert w.service.list_leases("p") == []
+        assert w.replica().state.failure.code is Code.HEALTH_CHECK_FAILED
+        await w.phase("ready")
+        assert not alive(pid)
+
+
+async def test_a_pool_marked_preload_while_no_daemon_ran_is_loaded(place):
+    here = place(pool(more="preload = false"), pool("q"))
+    async with World(here) as w:
+        await w.phase("ready", pool_id="q")
+        await w.leave()
+    here.write(pool(), pool("q"))
+    async with World(here) as w:
+        await w.phase("ready")
+
+
+async def test_restarts_of_replicas_that_the_config_dropped_meanwhile_still_count(place):
+    async def crash(w):
+        await w.phase("ready", replica_id="r1")
+        os.kill(w.replica(replica_id="r1").run.process.pid, signal.SIGKILL)
+        await w.phase("backoff", replica_id="r1")
+        await w.phase("ready", replica_id="r1")
+
+    here = place(pool(more='replicas = 2\ndevices = ["0", "1"]'))
+    await after(here, leave=False, before=crash)
+    here.write(pool())
+    async with World(here) as w:
+        assert w.pool().status().restart_count == 1
+
+
+async def test_an_open_circuit_stays_open_until_the_same_time_and_the_failures_stay(place):
+    breaker = QUICK + "[pool.breaker]\nfailures = 1\nopen_ms = 1000\n"
+    here = place(pool(simulated="exit_code = 3", quick=breaker))
+    async with World(here) as w:
+        await w.phase("circuit_open")
+        until_ = w.replica().state.history.open_until
+        await w.leave()
+    async with World(here) as w:
+        assert w.replica().state.phase is Phase.CIRCUIT_OPEN
+        history = w.replica().state.history
+        assert (history.state, history.open_until, history.failures) == (BreakerState.OPEN, until_, 1)
+        await w.phase("preflight", "loading", "starting")
+        assert w.host.clock() >= until_
