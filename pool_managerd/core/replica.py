@@ -33,6 +33,7 @@ class Signal(StrEnum):
     BECAME_READY = "became_ready"
     ADOPTED = "adopted"
     FAILED = "failed"
+    EXPLAINED = "explained"
     DRAIN = "drain"
     UNDRAIN = "undrain"
     STOP = "stop"
@@ -364,6 +365,14 @@ def _failed(state: ReplicaState, given: Input, policy: RestartPolicy, now: float
     return Step(stopping, (Action.STOP_PROCESS,), failure.message, verdict=verdict)
 
 
+def _explained(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    """Why the engine died is known better now; what follows from its death was judged already."""
+    failure = given.failure
+    if failure is None:
+        raise ValueError("an EXPLAINED signal needs its failure")
+    return Step(replace(state, failure=failure, failed_at=now), (), failure.message)
+
+
 def _stable(state: ReplicaState, _given: Input, policy: RestartPolicy, now: float) -> Step:
     history = restart.after_stable(state.history, policy, state.ready_for_ms(now))
     return Step(replace(state, history=history), reason="stable")
@@ -409,8 +418,10 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Rule] = MappingProxyType(
         (Phase.BACKOFF, Signal.START): _start,
         (Phase.BACKOFF, Signal.TIMER): _timer,
         (Phase.BACKOFF, Signal.RECHECK): _recheck,
+        (Phase.BACKOFF, Signal.EXPLAINED): _explained,
         (Phase.BACKOFF, Signal.STOP): _rest,
         (Phase.CIRCUIT_OPEN, Signal.TIMER): _half_open,
+        (Phase.CIRCUIT_OPEN, Signal.EXPLAINED): _explained,
         (Phase.CIRCUIT_OPEN, Signal.STOP): _rest,
         (Phase.HALF_OPEN, Signal.TRIAL): _trial,
         (Phase.HALF_OPEN, Signal.STOP): _rest,

@@ -45,11 +45,12 @@ def next_stable(state: ReplicaState, policy: RestartPolicy, now: float) -> float
 def change(replica: Replica, before: ReplicaState, taken: Step, given: Input) -> None:
     """Publish everything that a step of the state machine means."""
     after = taken.state
-    failure = given.failure if given.signal is Signal.FAILED else None
+    failure = given.failure if given.signal in {Signal.FAILED, Signal.EXPLAINED} else None
     if after.phase is not before.phase:
         _phase(replica, before, taken, failure)
     elif failure is not None and failure is not before.failure:
-        _publish(replica, EventKind.PHASE, before.phase, after.phase, failure, taken.reason, {})
+        details = {"hint": failure.hint, "cause": failure.cause, **failure.details}
+        _publish(replica, EventKind.PHASE, before.phase, after.phase, failure, taken.reason, details)
     _preload(replica, before, after, failure)
     _breaker(replica, before.history, after.history, taken.reason)
     _storm(replica, before, taken, failure)

@@ -26,6 +26,9 @@ from pool_managerd.runtime.store import Delete, Put
 RECHECK_S = 0.5
 #: What comes back by itself, such as a GPU, is announced; this is for what that might miss, in seconds.
 SELDOM_S = 5.0
+#: An XID that comes so many seconds after the death of an engine on the device is taken for its cause: the driver's
+#: message often comes behind the process's end.
+EXPLAINS_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -252,6 +255,10 @@ class DeviceEvents:
         if device is None:
             return
         reason = f"XID {event.xid} on GPU {device.index} ({device.uuid})"
+        died = self._died_just_now(device.uuid)
+        if xid_class in {XidClass.APPLICATION, XidClass.RESET, XidClass.LOST}:
+            for replica in died:
+                self._explain(replica, device, reason)
         match xid_class:
             case XidClass.RESET:
                 self.quarantine(device, f"{reason} calls for a reset")
@@ -260,10 +267,38 @@ class DeviceEvents:
                 self._remember(device.uuid, reason)
                 self._publish(device, "ok", "lost", f"{reason}: the GPU has fallen off the bus")
                 self._lose(device, reason)
-            case XidClass.APPLICATION if len(concerned) == 1:
+            case XidClass.APPLICATION if len(concerned) == 1 and not died:
                 self._driver_error(concerned[0], device, f"{reason}, where it is alone")
             case _:
                 return
+
+    def _died_just_now(self, uuid: str) -> list[Replica]:
+        """The replicas whose engine ended on a device a moment ago, with nothing more known than how."""
+        since = self.host.clock() - EXPLAINS_S
+        return [
+            replica
+            for pool in self.pools.values()
+            for replica in pool.replicas.values()
+            if replica.run is None
+            and replica.state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN}
+            and uuid in replica.devices
+            and replica.state.failure is not None
+            and replica.state.failure.code is Code.ENGINE_EXITED
+            and (replica.state.failed_at or 0.0) >= since
+        ]
+
+    @staticmethod
+    def _explain(replica: Replica, device: Device, reason: str) -> None:
+        known = replica.state.failure
+        failure = Failure(
+            Code.DRIVER_ERROR,
+            f"{reason}: it explains why the engine of pool {replica.pool_id} replica {replica.replica_id} ended",
+            "look at the kernel log for the driver's own message",
+            known.failure_class if known is not None else FailureClass.CRASH,
+            "driver_error",
+            {**(known.details if known is not None else {}), "device": device.uuid},
+        )
+        replica.signal(Input(Signal.EXPLAINED, failure=failure))
 
     @staticmethod
     def _driver_error(replica: Replica, device: Device, reason: str) -> None:

@@ -168,6 +168,18 @@ def test_a_backoff_counts_from_the_end_of_the_process():
     assert taken.verdict.at == life.now + 1
 
 
+def test_a_cause_found_later_changes_what_is_told_and_not_what_follows():
+    life = ready()
+    life.fail(failure(FailureClass.CRASH), left=False)
+    before = life.state
+    found = failure(FailureClass.DRIVER)
+    life.now += 0.1
+    life.tell(Input(Signal.EXPLAINED, failure=found))
+    assert life.state == replace(before, failure=found, failed_at=life.now)
+    life.wait_timer()
+    assert life.state.phase is Phase.PREFLIGHT
+
+
 def test_what_began_a_driver_errors_drain_stays_the_last_error():
     life = ready()
     life.fail(failure(FailureClass.DRIVER), left=True, drain=True)
