@@ -21,7 +21,8 @@ Each change of a replica's phase is one event of kind phase
     And the pool becomes ready within 4 s
     When the pool is stopped
     Then the watcher was sent each change once, each from where the last one led
-    ...    preflight    starting    loading    ready    backoff    preflight    starting    loading    ready    stopping    stopped
+    ...    preflight    starting    loading    ready    backoff    preflight    starting    loading    ready
+    ...    draining    stopping    stopped
     And each has exactly the fields of an event
 
 A watch begins with the present revision, and then gives new events only

@@ -175,7 +175,7 @@ class StreamKeywords(Keywords):
 
     @keyword
     def read_stalled_watcher(self, until: int, within: timedelta = timedelta(seconds=10)) -> list[dict[str, Any]]:
-        """Lets the stalled watcher read again, until it was cut off, given a gap or has seen a revision; returns its events.
+        """Lets the stalled watcher read until it is cut off, gets a gap or has seen a revision; returns its events.
 
         Example:
         | ${events} = | Read Stalled Watcher | ${revision} |
