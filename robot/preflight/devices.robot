@@ -23,6 +23,23 @@ A pool on a device that is not usable waits for it in phase failed
     unreadable    lost
     reset_required    quarantined
 
+A pool on a device that an XID has put into quarantine waits for its re-test
+    [Tags]    B-PREFLIGHT-011
+    Given a GPU with 8 GiB
+    And a pool named old that needs 2 GiB on the GPU    share_devices=true
+    And a pool named next that needs 2 GiB on the GPU    share_devices=true
+    And pool old has been preloaded
+    And a lease is held on pool old
+    And XID 95 is reported for the GPU
+    And the GPU shows health quarantined
+    When pool next is preloaded
+    Then the preload of pool next fails within 1 s with GPU_UNAVAILABLE
+    And pool next stays in phase failed for 700 ms
+    And no engine process of pool next was started
+    When the lease is released
+    Then pool next becomes ready within 5 s
+    And the GPU shows health ok
+
 One bad device of a mask is enough
     [Tags]    B-PREFLIGHT-011
     Given a GPU named good with 8 GiB
