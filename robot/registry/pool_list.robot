@@ -65,12 +65,14 @@ A watcher over HTTP sees exactly the changes after the list
     [Tags]    B-REG-031
     Given a ready pool
     And a caller asks for a lease on the pool
+    And the lease is released
     Then a watcher over HTTP that starts from the list's revision sees exactly what follows
 
 A watcher over gRPC sees exactly the changes after the list
     [Tags]    B-REG-031
     Given a ready pool
     And a caller asks for a lease on the pool
+    And the lease is released
     Then a watcher over gRPC that starts from the list's revision sees exactly what follows
 
 A watcher that starts from the list's revision goes on with what comes
