@@ -45,24 +45,17 @@ A pool that cannot load stops neither the daemon nor the other pools
     And the last error of pool weak is ENGINE_EXITED within 10 s
     And the daemon still serves
 
-The first preload makes the state directory for the daemon's user only
+The first preload makes the state directory and its folder for the daemon's user only
     [Tags]    B-PRELOAD-008
     Given a daemon of its own    server.state_dir=not/yet/there
-    And the daemon's folder "not" does not exist
-    And a ready pool
-    Then "not/yet/there" in the daemon's folder is open to its user only
-    And "not/yet/there/engines" in the daemon's folder is open to its user only
-    And the handoff file of the engine exists
-
-A preload makes the folder of handoff files again
-    [Tags]    B-PRELOAD-008
-    Given a daemon of its own
+    And the daemon's folder has no "not"
     And a pool
     And the daemon is started
     And somebody removes the folder of handoff files
     When a caller waits 5 s for the preload of the pool
     Then it answers 200
-    And "state/engines" in the daemon's folder is open to its user only
+    And "not/yet/there" in the daemon's folder is open to its user only
+    And "not/yet/there/engines" in the daemon's folder is open to its user only
     And the handoff file of the engine exists
 
 
@@ -78,7 +71,7 @@ Pool ${name} has never left phase stopped
     Should Be Empty    ${phases}
     Pool Should Show    ${name}    phase stopped    live false    ready false
 
-The daemon's folder "${name}" does not exist
+The daemon's folder has no "${name}"
     ${folder} =    Get Daemon    folder
     Should Not Be True    os.path.exists($folder + '/' + $name)
 
