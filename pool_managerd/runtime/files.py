@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import pwd
 import secrets
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from pool_managerd.core.errors import Code, PoolManagerError
+
+_log = logging.getLogger(__name__)
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
@@ -218,8 +221,14 @@ class StateDir:
         found = [*self.path.glob("*.pid"), *(self.path / "engines").glob("*.json")]
         found += [*self.path.glob(f"{_TEMPORARY}*"), *(self.path / "engines").glob(f"{_TEMPORARY}*")]
         for path in sorted(found):
-            if path not in wanted:
+            if path in wanted:
+                continue
+            try:
                 self._remove(path)
+            except PoolManagerError as error:
+                # In nobody's way: no reason not to start.
+                _log.warning("a stale file stays where it is: %s", error.message)
+            else:
                 removed.append(path)
         return removed
 

@@ -180,6 +180,9 @@ async def until(condition, timeout_s: float = 8.0):
     return value
 
 
+SERVE = "from pool_managerd.cli import main; main()"
+
+
 class DaemonProcess:
     """``pool-managerd serve`` as a process of its own."""
 
@@ -193,7 +196,7 @@ class DaemonProcess:
         told.unlink(missing_ok=True)
         with (self.place.path / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pool_managerd.cli", "serve", "--config", str(self.place.config)],
+                [sys.executable, "-c", SERVE, "serve", "--config", str(self.place.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
