@@ -5,16 +5,19 @@ Test Tags           engines    B-ENGINE-009
 Test Template       A ${kind} engine whose host is ${host} listens on ${address}
 
 
-*** Test Cases ***              KIND        HOST            ADDRESS
-A llama server by default       llamacpp    not said        127.0.0.1
-A vLLM server by default        vllm        not said        127.0.0.1
-A TGI server by default         tgi         not said        127.0.0.1
-A Triton server by default      triton      not said        127.0.0.1
-An own command by default       command     not said        127.0.0.1
-A llama server elsewhere        llamacpp    127.0.0.4       127.0.0.4
-A vLLM server elsewhere         vllm        127.0.0.4       127.0.0.4
-A TGI server elsewhere          tgi         127.0.0.4       127.0.0.4
-A Triton server elsewhere       triton      127.0.0.4       127.0.0.4
+*** Test Cases ***              KIND            HOST            ADDRESS
+A llama server by default       llamacpp        not said        127.0.0.1
+A vLLM server by default        vllm            not said        127.0.0.1
+A TGI server by default         tgi             not said        127.0.0.1
+A Triton server by default      triton          not said        127.0.0.1
+The stand-in by default         simulated       not said        127.0.0.1
+An own command by default       command         not said        127.0.0.1
+A llama server elsewhere        llamacpp        127.0.0.4       127.0.0.4
+A vLLM server elsewhere         vllm            127.0.0.4       127.0.0.4
+A TGI server elsewhere          tgi             127.0.0.4       127.0.0.4
+A Triton server elsewhere       triton          127.0.0.4       127.0.0.4
+The stand-in elsewhere          simulated       127.0.0.4       127.0.0.4
+An own command elsewhere        command         127.0.0.4       127.0.0.4
 
 
 *** Keywords ***

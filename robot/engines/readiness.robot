@@ -17,9 +17,7 @@ An operator's own       command         /v2/health/ready
 *** Keywords ***
 A ${kind} engine is asked on ${path} and ready when that answers 200
     [Documentation]    While it loads it answers 503 there, and other paths may answer 200.
-    IF    '${kind}' == 'simulated'
-        Given a pool whose engine needs 250 ms to load
-    ELSE IF    '${kind}' == 'command'
+    IF    '${kind}' == 'command'
         Given a pool of kind command whose engine needs 250 ms to load    readiness.path=${path}
     ELSE
         Given a pool of kind ${kind} whose engine needs 250 ms to load

@@ -30,7 +30,7 @@ A crash of the engine ends its leases, and their holders learn why
     When the lease is renewed
     Then it is refused with 404 LEASE_NOT_FOUND
     And the error's details.ended is forced
-    And the error names ENGINE_EXITED
+    And Error Field    details.reason    contains    ENGINE_EXITED
 
 A crash of one replica ends the leases on it alone
     [Tags]    B-LEASE-011    OC-POOL-3010

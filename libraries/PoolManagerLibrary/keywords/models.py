@@ -117,6 +117,8 @@ class ModelKeywords(Keywords):
         options: dict[str, Any] = {"vram_bytes": _HELD, **(parse_behaviour(behaviour) if behaviour else {})}
         if "wrong_device" in options:
             options["wrong_device"] = self.scenario.gpu(options["wrong_device"]).uuid
+        if kind == "simulated":
+            return self.world.define_pool(name, {"engine": kind, "simulated": options, **settings}).pool_id
         program = self.create_engine_program(**options)
         models = {
             "llamacpp": ("tiny.gguf", self.create_gguf_model),
