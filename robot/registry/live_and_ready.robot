@@ -75,5 +75,5 @@ Asking twice gives the same over HTTP and gRPC
     And the status of the pool is noted
     Then the pool shows over HTTP    @{values}
     And the pool shows over gRPC    @{values}
-    And the status of the pool is as noted
+    And the status of the pool is as noted but for vram
     And every view of the pool shows the same
