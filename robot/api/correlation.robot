@@ -1,11 +1,13 @@
 *** Settings ***
-Documentation       One id ties a request to its answer, its log lines and its events.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api    OC-POOL-3030
+Documentation    One id ties a request to its answer, its log lines and its events.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api    OC-POOL-3030
 
 
 *** Variables ***
-${ID}       order-4711/~caller.7
+${ID}    order-4711/~caller.7
 
 
 *** Test Cases ***
@@ -71,7 +73,11 @@ A caller with the id ${id} preloads the pool
 
 A caller with the id ${id} takes a lease for ${ttl}
     ${milliseconds} =    Evaluate    int('${ttl}'.split()[0])
-    Http Request    POST    /v2/pools/{pool}/leases    {"ttl_ms": ${milliseconds}}    headers=${{ {'X-Correlation-Id': $id} }}
+    Http Request
+    ...    POST
+    ...    /v2/pools/{pool}/leases
+    ...    {"ttl_ms": ${milliseconds}}
+    ...    headers=${{ {'X-Correlation-Id': $id} }}
     Answer Should Be    201
 
 The answer carries the caller's id

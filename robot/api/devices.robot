@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       A device library that fails is said to fail; what it said last is shown as such.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api    B-API-022
+Documentation    A device library that fails is said to fail; what it said last is shown as such.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api    B-API-022
 
 
 *** Test Cases ***
@@ -29,7 +31,7 @@ The devices have been looked at
     Http Request    GET    /v2/devices
     Answer Field    stale    ==    ${False}
     ${devices} =    Answer Field    devices
-    VAR    ${BEFORE}    ${devices}    scope=TEST
+    VAR    ${BEFORE} =    ${devices}    scope=TEST
 
 The devices are shown as before, marked stale
     Http Request    GET    /v2/devices

@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       Names, times and numbers have one form in every document, on HTTP and in the proto file.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api    B-API-039    B-API-042
+Documentation    Names, times and numbers have one form in every document, on HTTP and in the proto file.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api    B-API-039    B-API-042
 
 
 *** Test Cases ***
@@ -43,8 +45,14 @@ Every event has the names of its message and plain values
 A pool that nobody has started has null where it has no value
     Given a pool
     When a caller sends GET /v2/pools/{pool}
-    Then these fields are null    last_error    next_restart_at    breaker.open_until    replicas.0.pid    replicas.0.url
-    ...    replicas.0.last_error    replicas.0.next_restart_at
+    Then these fields are null
+    ...    last_error
+    ...    next_restart_at
+    ...    breaker.open_until
+    ...    replicas.0.pid
+    ...    replicas.0.url
+    ...    replicas.0.last_error
+    ...    replicas.0.next_restart_at
 
 
 *** Keywords ***
@@ -56,7 +64,9 @@ The answer has the names of ${message} and plain values
     ${document} =    Answer Body
     Field Names Should Be Those Of    ${message}    ${document}
     ${found} =    Values Should Be Plain    ${document}
-    IF    '${message}' not in ('ReadySummary', 'ConfigChanges')    Should Be True    ${found} > 0
+    IF    '${message}' not in ('ReadySummary', 'ConfigChanges')
+        Should Be True    ${found} > 0
+    END
 
 The pool has been tried in vain, and waits for its circuit
     Preload Pool    the pool
@@ -64,10 +74,10 @@ The pool has been tried in vain, and waits for its circuit
 
 The times of the failure rise
     [Arguments]    @{fields}
-    VAR    @{times}
+    VAR    @{times} =    @{EMPTY}
     FOR    ${field}    IN    @{fields}
         ${time} =    Answer Field    ${field}
-        VAR    @{times}    @{times}    ${time}
+        VAR    @{times} =    @{times}    ${time}
     END
     Times Should Rise    @{times}
 

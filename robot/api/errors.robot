@@ -1,21 +1,28 @@
 *** Settings ***
-Documentation       Every refusal is a problem document with a stable code, on HTTP as on gRPC.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api
+Documentation    Every refusal is a problem document with a stable code, on HTTP as on gRPC.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api
+
+
+*** Variables ***
+${WRITER}    a-token-that-may-do-all
+${READER}    a-token-that-may-only-read
 
 
 *** Test Cases ***
 Every refusal over HTTP is a whole problem document
     [Tags]    B-API-028    B-ERROR-002
     [Template]    A refused ${method} ${path} with ${body} is a whole problem document with ${code}
-    GET       /v2/nothing                      ${None}                         NOT_FOUND
-    PATCH     /v2/pools                        ${None}                         METHOD_NOT_ALLOWED
-    GET       /v2/pools/nobody                 ${None}                         POOL_NOT_FOUND
-    POST      /v2/pools/{pool}/drain           {"deadline_ms": "x"}            INVALID_REQUEST
-    POST      /v2/pools/{pool}/drain           {"deadline                      INVALID_REQUEST
-    POST      /v2/pools/{pool}/leases          {}                              POOL_UNREADY
-    PUT       /v2/pools/{pool}/leases/00ff     {}                              LEASE_NOT_FOUND
-    GET       /v2/events?since=-1              ${None}                         INVALID_REQUEST
+    GET    /v2/nothing    ${None}    NOT_FOUND
+    PATCH    /v2/pools    ${None}    METHOD_NOT_ALLOWED
+    GET    /v2/pools/nobody    ${None}    POOL_NOT_FOUND
+    POST    /v2/pools/{pool}/drain    {"deadline_ms": "x"}    INVALID_REQUEST
+    POST    /v2/pools/{pool}/drain    {"deadline    INVALID_REQUEST
+    POST    /v2/pools/{pool}/leases    {}    POOL_UNREADY
+    PUT    /v2/pools/{pool}/leases/00ff    {}    LEASE_NOT_FOUND
+    GET    /v2/events?since=-1    ${None}    INVALID_REQUEST
 
 Even what is no HTTP is refused with a problem document
     [Tags]    B-API-028
@@ -103,23 +110,18 @@ An error without a known waiting time says null and no Retry-After
 Unknown routes and wrong methods
     [Tags]    B-API-040
     [Template]    Calling ${method} ${path} answers ${status} ${code}
-    GET       /nothing                            404    NOT_FOUND
-    GET       /v2                                 404    NOT_FOUND
-    POST      /v3/pools                           404    NOT_FOUND
-    GET       /v2/pools/{pool}/nothing            404    NOT_FOUND
-    GET       /v2/pools/{pool}/leases/00ff/more   404    NOT_FOUND
-    DELETE    /health                             405    METHOD_NOT_ALLOWED
-    POST      /v2/pools                           405    METHOD_NOT_ALLOWED
-    GET       /v2/pools/{pool}/preload            405    METHOD_NOT_ALLOWED
-    PUT       /v2/pools/{pool}/drain              405    METHOD_NOT_ALLOWED
-    PATCH     /v2/pools/{pool}/leases             405    METHOD_NOT_ALLOWED
-    GET       /v2/config/reload                   405    METHOD_NOT_ALLOWED
-    DELETE    /metrics                            405    METHOD_NOT_ALLOWED
-
-
-*** Variables ***
-${WRITER}       a-token-that-may-do-all
-${READER}       a-token-that-may-only-read
+    GET    /nothing    404    NOT_FOUND
+    GET    /v2    404    NOT_FOUND
+    POST    /v3/pools    404    NOT_FOUND
+    GET    /v2/pools/{pool}/nothing    404    NOT_FOUND
+    GET    /v2/pools/{pool}/leases/00ff/more    404    NOT_FOUND
+    DELETE    /health    405    METHOD_NOT_ALLOWED
+    POST    /v2/pools    405    METHOD_NOT_ALLOWED
+    GET    /v2/pools/{pool}/preload    405    METHOD_NOT_ALLOWED
+    PUT    /v2/pools/{pool}/drain    405    METHOD_NOT_ALLOWED
+    PATCH    /v2/pools/{pool}/leases    405    METHOD_NOT_ALLOWED
+    GET    /v2/config/reload    405    METHOD_NOT_ALLOWED
+    DELETE    /metrics    405    METHOD_NOT_ALLOWED
 
 
 *** Keywords ***
@@ -130,6 +132,10 @@ A refused ${method} ${path} with ${body} is a whole problem document with ${code
     Given there is a pool
     When a caller sends ${method} ${path}    ${body}
     Then it is refused with ${code}
+    And its type, detail and correlation id are those of ${code}
+    And the answer holds neither a trace nor a file's contents
+
+Its type, detail and correlation id are those of ${code}
     ${problem} =    Answer Body
     ${word} =    Evaluate    $code.lower().replace('_', '-')
     Should Be Equal    ${problem}[type]    urn:pool-managerd:problem:${word}
@@ -137,7 +143,6 @@ A refused ${method} ${path} with ${body} is a whole problem document with ${code
     Should Be True    isinstance($problem['details'], dict)
     ${id} =    Answer Header    X-Correlation-Id
     Should Be Equal    ${problem}[correlation_id]    ${id}
-    And the answer holds neither a trace nor a file's contents
 
 There is a pool
     TRY
@@ -191,5 +196,5 @@ A daemon of its own with a token and one that only reads
     Start Daemon
 
 A caller calls gRPC ${method} with the token ${token}
-    VAR    &{metadata}    authorization=Bearer ${token}
+    VAR    &{metadata} =    authorization=Bearer ${token}
     Call Grpc    ${method}    metadata=${metadata}

@@ -1,8 +1,10 @@
 *** Settings ***
-Documentation       Everything that happens is one event, of the kind that belongs to it.
-Resource            PoolManagerResources/scenario.resource
-Library             Collections
-Test Tags           api    OC-POOL-3030
+Documentation    Everything that happens is one event, of the kind that belongs to it.
+
+Resource         PoolManagerResources/scenario.resource
+Library          Collections
+
+Test Tags        api    OC-POOL-3030
 
 
 *** Variables ***
@@ -63,7 +65,6 @@ A run of all that can happen shows the kind that belongs to each
     Then there was an event of kind config of the daemon
     When the engine is killed
     Then there was an event of kind phase    code=ENGINE_EXITED
-    And there was an event of kind pool_unready
     And there was an event of kind restart_scheduled
     And the pool becomes ready within 4 s
     When the daemon is killed and started again
@@ -106,7 +107,7 @@ A lease that nobody releases ends with an event, too
     Then an event of kind lease comes within 2 s    details.action=forced
     And it names the lease
 
-pool_ready and pool_unready come exactly where the pool's ready changes
+Readiness events come exactly where the pool's ready changes
     [Tags]    B-EVENT-010    OC-POOL-3001
     Given a pool    &{QUICK}
     And the status is watched
@@ -161,7 +162,7 @@ The watcher was sent each change once, each from where the last one led
     ${changes} =    Evaluate    [one for one in $events if one['kind'] == 'phase' and one['pool_id'] == '${id}']
     Should Be Equal    ${{ [one['to'] for one in $changes] }}    ${phases}
     Should Be Equal    ${{ [one['from'] for one in $changes] }}    ${{ ['stopped', *$phases[:-1]] }}
-    VAR    ${CHANGES}    ${changes}    scope=TEST
+    VAR    ${CHANGES} =    ${changes}    scope=TEST
 
 Each has exactly the fields of an event
     FOR    ${change}    IN    @{CHANGES}

@@ -1,8 +1,10 @@
 *** Settings ***
-Documentation       gRPC is the control plane: it has all that HTTP has, and both show one state.
-Resource            PoolManagerResources/scenario.resource
-Library             Collections
-Test Tags           api
+Documentation    gRPC is the control plane: it has all that HTTP has, and both show one state.
+
+Resource         PoolManagerResources/scenario.resource
+Library          Collections
+
+Test Tags        api
 
 
 *** Test Cases ***
@@ -58,7 +60,7 @@ The daemon is operated over gRPC alone
     When gRPC Watch is streamed for 1 message
     Then the first message is of kind daemon
 
-gRPC listens on the port beside HTTP by default
+The default port of gRPC is the one beside that of HTTP
     [Tags]    B-GRPC-001    OC-POOL-3001
     When the operator runs pool-managerd example-config
     Then it exits with 0
@@ -114,7 +116,7 @@ A gRPC error carries the code, the details and the time to wait
     And the error's details.exit_code is ${3}
     When the pool is preloaded over gRPC
     Then it is refused with FAILED_PRECONDITION CIRCUIT_OPEN
-    And the error's details.pool_id is the pool's id
+    And the error's details name the pool's id
     And the error says to wait between 30000 and 60000 ms
 
 A gRPC error without a known waiting time carries no RetryInfo
@@ -175,7 +177,7 @@ gRPC ${method} is called with that lease
     Call Grpc    ${method}    pool_id=pool    lease_id=${leases}[0][lease_id]    &{fields}
 
 gRPC ${method} is called with the correlation id ${id}
-    VAR    &{metadata}    x-correlation-id=${id}
+    VAR    &{metadata} =    x-correlation-id=${id}
     Call Grpc    ${method}    pool_id=pool    metadata=${metadata}
 
 gRPC ${method} is streamed
@@ -220,7 +222,7 @@ A client that knows reflection only sees the pool ready
     Call Grpc By Reflection    GetPool    pool_id=pool
     Answer Field    ready    ==    ${True}
 
-The error's details.pool_id is the pool's id
+The error's details name the pool's id
     ${id} =    Get Pool Id
     Error Field    details.pool_id    ==    ${id}
 

@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       grpc.health.v1: one name for the daemon, one for each pool.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api    OC-POOL-3001
+Documentation    grpc.health.v1: one name for the daemon, one for each pool.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api    OC-POOL-3001
 
 
 *** Test Cases ***

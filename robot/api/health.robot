@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       The daemon says that it serves, whatever its pools do.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api
+Documentation    The daemon says that it serves, whatever its pools do.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api
 
 
 *** Variables ***
@@ -9,12 +11,14 @@ Test Tags           api
 
 
 *** Test Cases ***
-Health is ok as soon as the daemon takes connections
-    [Tags]    B-API-001
+Health is ok as soon as the daemon takes connections, and without any pool
+    [Tags]    B-API-001    B-API-002    OC-POOL-3001
     Given somebody who asks a port for health, again and again
-    And a daemon of its own    gpus=1    server.http=127.0.0.1:${PORT}
+    And a daemon of its own    gpus=1    server.http=127.0.0.1:${HTTP_PORT}
     When the daemon is started
     Then the first connection that it took was answered with 200 and ok
+    And it has no pools
+    And health is ok
 
 Health names the version of the installed package
     [Tags]    B-API-001    B-API-003
@@ -25,13 +29,6 @@ Health names the version of the installed package
     And the answer's version is the installed package's
     And the answer's version is what pool-managerd --version prints
 
-Health is ok without any pool
-    [Tags]    B-API-002    OC-POOL-3001
-    Given a daemon of its own    gpus=1
-    When the daemon is started
-    Then it has no pools
-    And health is ok
-
 Health is ok while a pool loads
     [Tags]    B-API-002    OC-POOL-3001
     Given a pool whose engine never becomes ready
@@ -41,8 +38,7 @@ Health is ok while a pool loads
 
 Health is ok while no pool is ready and a circuit is open
     [Tags]    B-API-002    OC-POOL-3001
-    Given a daemon of its own    gpus=1
-    And a pool whose engine exits with code 3 while loading    breaker.failures=1    &{QUICK}
+    Given a pool whose engine exits with code 3 while loading    breaker.failures=1    &{QUICK}
     And a pool named idle
     When pool pool is preloaded
     Then pool pool is in phase circuit_open within 3 s
@@ -53,7 +49,7 @@ Health is ok while no pool is ready and a circuit is open
 *** Keywords ***
 Somebody who asks a port for health, again and again
     ${port} =    Find Free Port
-    VAR    ${PORT}    ${port}    scope=TEST
+    VAR    ${HTTP_PORT} =    ${port}    scope=TEST
     Start Calling    /health    ${port}
 
 The first connection that it took was answered with 200 and ok

@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       What a caller sends is taken literally, or refused with the name of what is wrong.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api
+Documentation    What a caller sends is taken literally, or refused with the name of what is wrong.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api
 
 
 *** Test Cases ***
@@ -25,27 +27,27 @@ A wrong content type is refused
 A wrong type of a field is refused with its name
     [Tags]    B-API-033
     [Template]    The body ${body} to ${path} is refused at ${field}
-    {"deadline_ms": "5"}                               /v2/pools/{pool}/drain     deadline_ms
-    {"deadline_ms": 5.5}                               /v2/pools/{pool}/drain     deadline_ms
-    {"deadline_ms": true}                              /v2/pools/{pool}/drain     deadline_ms
-    {"deadline_ms": [5]}                               /v2/pools/{pool}/drain     deadline_ms
-    {"new_model_ref": 7}                               /v2/pools/{pool}/reload    new_model_ref
-    {"drain_deadline_ms": 5}                           /v2/pools/{pool}/reload    new_model_ref
-    {"holder": {"name": "x"}}                          /v2/pools/{pool}/leases    holder
-    {"ttl_ms": "soon"}                                 /v2/pools/{pool}/leases    ttl_ms
-    \[1, 2]                                            /v2/pools/{pool}/drain     body
-    7                                                  /v2/pools/{pool}/leases    body
-    {"deadline_ms": 5, "deadline_ms": 6}               /v2/pools/{pool}/drain     deadline_ms
+    {"deadline_ms": "5"}    /v2/pools/{pool}/drain    deadline_ms
+    {"deadline_ms": 5.5}    /v2/pools/{pool}/drain    deadline_ms
+    {"deadline_ms": true}    /v2/pools/{pool}/drain    deadline_ms
+    {"deadline_ms": [5]}    /v2/pools/{pool}/drain    deadline_ms
+    {"new_model_ref": 7}    /v2/pools/{pool}/reload    new_model_ref
+    {"drain_deadline_ms": 5}    /v2/pools/{pool}/reload    new_model_ref
+    {"holder": {"name": "x"}}    /v2/pools/{pool}/leases    holder
+    {"ttl_ms": "soon"}    /v2/pools/{pool}/leases    ttl_ms
+    \[1, 2]    /v2/pools/{pool}/drain    body
+    7    /v2/pools/{pool}/leases    body
+    {"deadline_ms": 5, "deadline_ms": 6}    /v2/pools/{pool}/drain    deadline_ms
 
 A field or parameter that the API does not know is refused with its name
     [Tags]    B-API-034
     [Template]    The body ${body} to ${path} is refused at ${field}
-    {"deadline_ms": 5, "deadline": 5}                  /v2/pools/{pool}/drain     deadline
-    {"new_model_ref": "small.gguf", "force": true}     /v2/pools/{pool}/reload    force
-    {"holder": "me", "ttl": 5}                         /v2/pools/{pool}/leases    ttl
-    {"wait": 5}                                        /v2/pools/{pool}/preload   wait
-    {}                                                 /v2/pools/{pool}/preload?wait=1&now=1    now
-    {}                                                 /v2/pools/{pool}/preload?wait=1&wait=2    wait
+    {"deadline_ms": 5, "deadline": 5}    /v2/pools/{pool}/drain    deadline
+    {"new_model_ref": "small.gguf", "force": true}    /v2/pools/{pool}/reload    force
+    {"holder": "me", "ttl": 5}    /v2/pools/{pool}/leases    ttl
+    {"wait": 5}    /v2/pools/{pool}/preload    wait
+    {}    /v2/pools/{pool}/preload?wait=1&now=1    now
+    {}    /v2/pools/{pool}/preload?wait=1&wait=2    wait
 
 Nothing was done by a refused request
     [Tags]    B-API-033    B-API-034
@@ -79,43 +81,43 @@ A body of the largest allowed size is read
 A number that makes no sense is refused with its name
     [Tags]    B-API-045
     [Template]    ${method} ${path} with ${body} is refused at ${field}
-    POST    /v2/pools/{pool}/preload?wait=-1              ${None}                                            wait
-    POST    /v2/pools/{pool}/preload?wait=soon            ${None}                                            wait
-    POST    /v2/pools/{pool}/preload?wait=nan             ${None}                                            wait
-    POST    /v2/pools/{pool}/drain?wait=3601              ${None}                                            wait
-    POST    /v2/pools/{pool}/drain?wait=1e300             ${None}                                            wait
-    POST    /v2/pools/{pool}/drain                        {"deadline_ms": -1}                                deadline_ms
-    POST    /v2/pools/{pool}/drain                        {"deadline_ms": 99999999999999999999}              deadline_ms
-    POST    /v2/pools/{pool}/reload                       {"new_model_ref": "x", "drain_deadline_ms": -5}    drain_deadline_ms
-    POST    /v2/pools/{pool}/leases                       {"ttl_ms": -1}                                     ttl_ms
-    POST    /v2/pools/{pool}/leases                       {"ttl_ms": 0}                                      ttl_ms
-    POST    /v2/pools/{pool}/leases                       {"ttl_ms": 1e400}                                  ttl_ms
-    PUT     /v2/pools/{pool}/leases/00ff                  {"ttl_ms": 99999999999999}                         ttl_ms
-    GET     /v2/pools/{pool}/logs?tail=-1                 ${None}                                            tail
-    GET     /v2/pools/{pool}/logs?tail=all                ${None}                                            tail
-    GET     /v2/pools/{pool}/logs?tail=100001             ${None}                                            tail
-    GET     /v2/events?since=-1                           ${None}                                            since
-    GET     /v2/events?since=latest                       ${None}                                            since
-    GET     /v2/events?since=9007199254740992             ${None}                                            since
+    POST    /v2/pools/{pool}/preload?wait=-1    ${None}    wait
+    POST    /v2/pools/{pool}/preload?wait=soon    ${None}    wait
+    POST    /v2/pools/{pool}/preload?wait=nan    ${None}    wait
+    POST    /v2/pools/{pool}/drain?wait=3601    ${None}    wait
+    POST    /v2/pools/{pool}/drain?wait=1e300    ${None}    wait
+    POST    /v2/pools/{pool}/drain    {"deadline_ms": -1}    deadline_ms
+    POST    /v2/pools/{pool}/drain    {"deadline_ms": 99999999999999999999}    deadline_ms
+    POST    /v2/pools/{pool}/reload    {"new_model_ref": "x", "drain_deadline_ms": -5}    drain_deadline_ms
+    POST    /v2/pools/{pool}/leases    {"ttl_ms": -1}    ttl_ms
+    POST    /v2/pools/{pool}/leases    {"ttl_ms": 0}    ttl_ms
+    POST    /v2/pools/{pool}/leases    {"ttl_ms": 1e400}    ttl_ms
+    PUT    /v2/pools/{pool}/leases/00ff    {"ttl_ms": 99999999999999}    ttl_ms
+    GET    /v2/pools/{pool}/logs?tail=-1    ${None}    tail
+    GET    /v2/pools/{pool}/logs?tail=all    ${None}    tail
+    GET    /v2/pools/{pool}/logs?tail=100001    ${None}    tail
+    GET    /v2/events?since=-1    ${None}    since
+    GET    /v2/events?since=latest    ${None}    since
+    GET    /v2/events?since=9007199254740992    ${None}    since
 
 A number that makes no sense is refused over gRPC too
     [Tags]    B-API-045    B-GRPC-007
     [Template]    gRPC ${method} with ${field} ${value} is refused
-    Preload         wait                 -1
-    Drain           wait                 3601
-    Drain           deadline_ms          -1
-    Drain           deadline_ms          9223372036854775807
-    AcquireLease    ttl_ms               0
-    AcquireLease    ttl_ms               -1
-    Reload          drain_deadline_ms    -5
+    Preload    wait    -1
+    Drain    wait    3601
+    Drain    deadline_ms    -1
+    Drain    deadline_ms    9223372036854775807
+    AcquireLease    ttl_ms    0
+    AcquireLease    ttl_ms    -1
+    Reload    drain_deadline_ms    -5
 
 A stream is refused over gRPC too when its number makes no sense
     [Tags]    B-API-045    B-GRPC-007
     [Template]    gRPC stream ${method} with ${field} ${value} is refused
-    Watch      since    -1
-    Watch      since    9223372036854775807
-    GetLogs    tail     -1
-    GetLogs    tail     100001
+    Watch    since    -1
+    Watch    since    9223372036854775807
+    GetLogs    tail    -1
+    GetLogs    tail    100001
 
 
 *** Keywords ***

@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       Preload over the API: what is answered, and when.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api    OC-POOL-3001
+Documentation    Preload over the API: what is answered, and when.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api    OC-POOL-3001
 
 
 *** Test Cases ***
@@ -79,7 +81,7 @@ A second preload of a loading pool joins the load
     When the pool is preloaded
     Then it answers 202
     And the answer's phase is loading
-    And the answer's replicas.0.pid is that of the noted engine
+    And the answer has the noted engine's pid
     And the pool has 1 engine process
     And the pool becomes ready within 3 s
     And the engine is still the same process
@@ -129,15 +131,12 @@ Both pools become ready within ${time}
     Pool Should Become    pool two    ready    within=${time}
 
 Both were loading at the same time
-    ${loading} =    Evaluate    [0, 0]
-    ${done} =    Evaluate    [0, 0]
-    FOR    ${index}    ${name}    IN ENUMERATE    pool one    pool two
-        ${events} =    Get Events    ${name}    kind=phase    to=loading
-        ${loading}[${index}] =    Set Variable    ${events}[0][revision]
-        ${events} =    Get Events    ${name}    kind=pool_ready
-        ${done}[${index}] =    Set Variable    ${events}[0][revision]
-    END
-    Should Be True    max(${loading}) < min(${done})
+    ${one_loads} =    Get Events    pool one    kind=phase    to=loading
+    ${two_loads} =    Get Events    pool two    kind=phase    to=loading
+    ${ready} =    Get Events    kind=pool_ready
+    ${first_ready} =    Evaluate    min(one['revision'] for one in $ready[-2:])
+    Should Be True    ${one_loads}[0][revision] < ${first_ready}
+    Should Be True    ${two_loads}[0][revision] < ${first_ready}
 
 The answer's Location leads to the pool's status
     ${location} =    Answer Header    Location
@@ -163,7 +162,7 @@ The pool is loading
     Preload Pool    the pool
     Pool Should Become    the pool    in phase loading    within=3 s
 
-The answer's replicas.0.pid is that of the noted engine
+The answer has the noted engine's pid
     ${pid} =    Answer Field    replicas.0.pid
     Get Engine Pid    the engine    ==    ${pid}
 
@@ -185,7 +184,15 @@ The error names the path
     Error Should Name    "${path}"
 
 Every other surface shows the pool ready
-    Surfaces Should Agree    the pool    ready    HTTP status    HTTP list    gRPC status    gRPC health    ready    metrics
+    Surfaces Should Agree
+    ...    the pool
+    ...    ready
+    ...    HTTP status
+    ...    HTTP list
+    ...    gRPC status
+    ...    gRPC health
+    ...    ready
+    ...    metrics
 
 The handoff file of the engine appears within ${time}
     State File Should Exist    handoff    within=${time}

@@ -1,7 +1,13 @@
 *** Settings ***
-Documentation       A pool's status: its fields, in every phase, and equal on both protocols.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api    OC-POOL-3003
+Documentation    A pool's status: its fields, in every phase, and equal on both protocols.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api    OC-POOL-3003
+
+
+*** Variables ***
+&{QUICK}    restart.initial_ms=100 ms    restart.floor_ms=50 ms
 
 
 *** Test Cases ***
@@ -48,31 +54,31 @@ The status is answered while a pool waits, backs off, is tried, or has failed
 
 The status is answered while a pool waits for its turn to load
     [Tags]    B-API-020
-    Given a daemon of its own    server.max_parallel_loads=1
-    And these pools    name | behaviour    first | needs 700 ms to load    second | needs 10 ms to load
-    When pool first is preloaded
-    Then pool first's three paths answer the same, in phase loading
-    When pool second is preloaded
-    Then pool second's three paths answer the same, in phase preflight
-    And pool second's three paths answer the same, in phase ready
+    Given these pools    name | load_ms    one | 800    two | 800    late | 10
+    When pool one is preloaded
+    And pool two is preloaded
+    Then pool two's three paths answer the same, in phase loading
+    When pool late is preloaded
+    Then pool late's three paths answer the same, in phase preflight
+    And pool late's three paths answer the same, in phase ready
 
 An unknown pool is not found, whatever is asked of it
     [Tags]    B-API-021
     [Template]    ${method} ${path} with body ${body} is refused with POOL_NOT_FOUND
-    GET       /v2/pools/nobody                       ${None}
-    GET       /v2/pools/nobody/status                ${None}
-    GET       /v2/pools/nobody/health                ${None}
-    POST      /v2/pools/nobody/preload               ${None}
-    POST      /v2/pools/nobody/drain                 {"deadline_ms": 0}
-    DELETE    /v2/pools/nobody/drain                 ${None}
-    POST      /v2/pools/nobody/reload                {"new_model_ref": "small.gguf"}
-    POST      /v2/pools/nobody/circuit/reset         ${None}
-    GET       /v2/pools/nobody/leases                ${None}
-    POST      /v2/pools/nobody/leases                {}
-    PUT       /v2/pools/nobody/leases/0123abcd       {}
-    DELETE    /v2/pools/nobody/leases/0123abcd       ${None}
-    GET       /v2/pools/nobody/logs                  ${None}
-    GET       /v2/pools/NOBODY!                      ${None}
+    GET    /v2/pools/nobody    ${None}
+    GET    /v2/pools/nobody/status    ${None}
+    GET    /v2/pools/nobody/health    ${None}
+    POST    /v2/pools/nobody/preload    ${None}
+    POST    /v2/pools/nobody/drain    {"deadline_ms": 0}
+    DELETE    /v2/pools/nobody/drain    ${None}
+    POST    /v2/pools/nobody/reload    {"new_model_ref": "small.gguf"}
+    POST    /v2/pools/nobody/circuit/reset    ${None}
+    GET    /v2/pools/nobody/leases    ${None}
+    POST    /v2/pools/nobody/leases    {}
+    PUT    /v2/pools/nobody/leases/0123abcd    {}
+    DELETE    /v2/pools/nobody/leases/0123abcd    ${None}
+    GET    /v2/pools/nobody/logs    ${None}
+    GET    /v2/pools/NOBODY!    ${None}
 
 A lease shows in the status at once
     [Tags]    B-API-024
@@ -102,10 +108,6 @@ A crash and readiness show in the status at once
     And the pool becomes ready within 4 s
     And both protocols show ready true soon after the event
     And both protocols show restart_count 1 soon after the event
-
-
-*** Variables ***
-&{QUICK}    restart.initial_ms=100 ms    restart.floor_ms=50 ms
 
 
 *** Keywords ***

@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       Without its state database the daemon goes on, and refuses what it could not keep.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api    B-ERROR-001
+Documentation    Without its state database the daemon goes on, and refuses what it could not keep.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api    B-ERROR-001
 
 
 *** Test Cases ***

@@ -1,21 +1,12 @@
 *** Settings ***
-Documentation       A watcher gets every event once and in order, or is told what it missed.
-Resource            PoolManagerResources/scenario.resource
-Test Tags           api    OC-POOL-3030
+Documentation    A watcher gets every event once and in order, or is told what it missed.
+
+Resource         PoolManagerResources/scenario.resource
+
+Test Tags        api    OC-POOL-3030
 
 
 *** Test Cases ***
-Revisions rise by one, and go on rising after the daemon was killed
-    [Tags]    B-EVENT-002
-    Given a daemon of its own
-    And a ready pool
-    And a lease is held on the pool for 10 ms
-    And the newest revision is noted
-    When the daemon is killed and started again
-    Then the pool becomes ready within 5 s
-    And every later revision is above the noted one
-    And no revision was used twice, and each run's rise by one
-
 A watcher that comes back gets what it missed, each event once and in order
     [Tags]    B-EVENT-003
     Given a pool    slots=2
@@ -24,20 +15,22 @@ A watcher that comes back gets what it missed, each event once and in order
     Then the pool becomes ready within 3 s
     When a lease is held on the pool for 10 ms
     And the pool is stopped
-    Then a watcher with ?since= the noted revision gets all of it
+    Then a watcher with since= the noted revision gets all of it
     And a watcher with Last-Event-ID gets all of it
     And a watcher over gRPC gets all of it
     And a watcher that comes back in the middle gets the rest
 
-A watcher that comes back after a kill of the daemon gets what it missed
-    [Tags]    B-EVENT-003
+Revisions go on rising after a kill of the daemon, and a watcher gets what it missed
+    [Tags]    B-EVENT-002    B-EVENT-003
     Given a daemon of its own
     And a ready pool
     And the newest revision is noted
     When a lease is held on the pool for 10 ms
     And the daemon is killed and started again
     Then the pool becomes ready within 5 s
-    And a watcher with ?since= the noted revision gets all of it
+    And every later revision is above the noted one
+    And no revision was used twice, and each run's rise by one
+    And a watcher with since= the noted revision gets all of it
     And a watcher with Last-Event-ID gets all of it
     And a watcher over gRPC gets all of it
 
@@ -86,7 +79,7 @@ Streams and log tell the same story
 *** Keywords ***
 The newest revision is noted
     ${list} =    Get Pool List
-    VAR    ${NOTED}    ${list}[revision]    scope=TEST
+    VAR    ${NOTED} =    ${list}[revision]    scope=TEST
 
 Every later revision is above the noted one
     ${events} =    Get Events    since_act=True
@@ -95,8 +88,7 @@ Every later revision is above the noted one
 
 No revision was used twice, and each run's rise by one
     ${events} =    Get Events
-    ${pairs} =    Evaluate    list(zip($events, $events[1:]))
-    FOR    ${before}    ${after}    IN    @{{ [one for pair in $pairs for one in pair] }}
+    FOR    ${before}    ${after}    IN ZIP    ${events}    ${events[1:]}    mode=SHORTEST
         IF    '${after}[kind]' == 'daemon' and '${after}[to]' == 'started'
             Should Be True    ${after}[revision] > ${before}[revision]
         ELSE
@@ -109,7 +101,7 @@ ${count:\d+} events happen
 
 ${count:\d+} events happen at once
     ${last} =    Flood With Events    ${count}
-    VAR    ${LAST}    ${last}    scope=TEST
+    VAR    ${LAST} =    ${last}    scope=TEST
 
 All That Happened Since
     [Documentation]    The events above a revision, as the run's own watcher has followed them from the first one on.
@@ -119,7 +111,7 @@ All That Happened Since
     Should Not Be Empty    ${later}
     RETURN    ${later}
 
-A watcher with ?since= the noted revision gets all of it
+A watcher with since= the noted revision gets all of it
     ${expected} =    All That Happened Since    ${NOTED}
     ${events} =    Read Event Stream    until=${expected}[-1][revision]    since=${NOTED}
     Should Be Equal    ${events}    ${expected}
@@ -137,7 +129,7 @@ A watcher over gRPC gets all of it
 
 A watcher that comes back in the middle gets the rest
     ${all} =    All That Happened Since    ${NOTED}
-    VAR    ${middle}    ${all}[4][revision]
+    VAR    ${middle} =    ${all}[4][revision]
     ${events} =    Read Event Stream    until=${all}[-1][revision]    since=${middle}
     Should Be Equal    ${events}    ${all}[5:]
 
@@ -151,7 +143,7 @@ A watcher from the noted revision on over ${protocol} gets a gap, and all that i
     ${list} =    Get Pool List
     Start Watching    since=${NOTED}    protocol=${protocol}    name=${protocol}
     ${events} =    Get Watched Events    ${protocol}    at_least=10
-    VAR    ${gap}    ${events}[0]
+    VAR    ${gap} =    ${events}[0]
     Should Be Equal    ${gap}[kind]    gap
     Should Be Equal    ${gap}[details][missed_from]    ${{ $NOTED + 1 }}
     ${revisions} =    Evaluate    [one['revision'] for one in $events[1:]]
@@ -161,27 +153,29 @@ A watcher from the noted revision on over ${protocol} gets a gap, and all that i
 
 A watcher that reads nothing
     Open Stalled Watcher
-    ${memory} =    Get Daemon Memory
-    VAR    ${MEMORY}    ${memory}    scope=TEST
+    ${before} =    Get Daemon Memory
+    VAR    ${MEMORY} =    ${before}    scope=TEST
 
 Other watchers get each within ${time}
     Event Delays Should Be Short    ${time}
 
 The daemon's memory has grown by less than ${size} MiB
-    ${memory} =    Get Daemon Memory
-    Should Be True    ${memory} - ${MEMORY} < ${size} * 2**20
+    ${after} =    Get Daemon Memory
+    Should Be True    ${after} - ${MEMORY} < ${size} * 2**20
 
 The watcher that reads again was cut off or is given a gap
     ${events} =    Read Stalled Watcher    until=${LAST}
     Should Be True    $events[-1]['revision'] < int($LAST)
-    VAR    ${last}    ${None}
+    VAR    ${last} =    ${None}
     FOR    ${event}    IN    @{events}
         IF    $last is not None and $event['kind'] == 'gap'
             Should Be Equal    ${event}[details][missed_from]    ${{ $last + 1 }}
-            VAR    ${last}    ${event}[details][missed_to]
+            VAR    ${last} =    ${event}[details][missed_to]
         ELSE
-            IF    $last is not None    Should Be Equal    ${event}[revision]    ${{ $last + 1 }}
-            VAR    ${last}    ${event}[revision]
+            IF    $last is not None
+                Should Be Equal    ${event}[revision]    ${{ $last + 1 }}
+            END
+            VAR    ${last} =    ${event}[revision]
         END
     END
 
