@@ -246,7 +246,8 @@ class Daemon:
         if server.on_shutdown == "stop":
             await registry.stop_all(host.clock() + server.shutdown_drain_ms / 1000)
         host.bus.publish(EventKind.DAEMON, to="stopped", reason="the daemon ends")
-        host.state_dir.remove_daemon()
+        with contextlib.suppress(PoolManagerError):
+            host.state_dir.remove_daemon()
 
 
 async def _reload(service: PoolManagerService) -> None:

@@ -427,6 +427,7 @@ class PoolManagerService:
             try:
                 new = await asyncio.to_thread(self._load_config)
                 check_masks(new, await self.host.inventory.refresh())
+                found, changes = self.registry.changes(new, dry_run=dry_run)
             except ConfigError as error:
                 problems = [str(problem) for problem in error.problems]
                 self._publish_config_refused(problems, dry_run=dry_run)
@@ -441,7 +442,6 @@ class PoolManagerService:
             except PoolManagerError as error:
                 self._publish_config_refused([error.message], dry_run=dry_run, code=error.code)
                 raise
-            found, changes = self.registry.changes(new, dry_run=dry_run)
             if dry_run:
                 return changes
             # The event first: what the new config starts and stops comes after it.

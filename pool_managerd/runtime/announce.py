@@ -120,7 +120,9 @@ def _of_phase(replica: Replica, after: ReplicaState) -> dict[str, Any]:  # noqa:
                 "residency": replica.host.inventory.snapshot.residency,
             }
         case Phase.DRAINING | Phase.STOPPING:
-            trigger = "driver_error" if after.drain is DrainCause.DRIVER else replica.trigger
+            trigger = "failure" if after.after_stop is not None else replica.trigger
+            if after.drain is DrainCause.DRIVER:
+                trigger = "driver_error"
             return {"trigger": trigger, "pid": None if run is None else run.process.pid}
         case Phase.BACKOFF:
             return {

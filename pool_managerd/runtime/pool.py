@@ -133,19 +133,23 @@ class Pool:
             reason = "the replica was stopped" if failure is None else f"{failure.code}: {failure.message}"
             if carried := self.leases.on_replica(replica.replica_id):
                 self.end_leases(carried, LeaseEnd.FORCED, reason)
-        self._announce_readiness(replica, taken)
+        self.announce_readiness(taken.reason, replica)
         if after.waits_for is not None or before.phase is Phase.STOPPING:
             self.host.look_again.set()
         if after.phase is Phase.DRAINING and after.drain is DrainCause.DRIVER:
             self.host.start_task(self._driver_drain(replica), f"driver drain {replica.name}")
         self.wake()
 
-    def _announce_readiness(self, replica: Replica, taken: Step) -> None:
+    def announce_readiness(self, reason: str, replica: Replica | None = None) -> None:
+        """Tell of gained or lost readiness, if it is so.
+
+        :param replica: whose change it was; ``None`` where the config changed.
+        """
         ready = self.ready
         if ready is self._announced_ready:
             return
         self._announced_ready = ready
-        failure = taken.state.failure
+        failure = None if replica is None else replica.state.failure
         up = sum(one.state.phase is Phase.READY for one in self.replicas.values())
         self.host.bus.publish(
             EventKind.POOL_READY if ready else EventKind.POOL_UNREADY,
@@ -153,9 +157,13 @@ class Pool:
             from_="unready" if ready else "ready",
             to="ready" if ready else "unready",
             code=None if ready or failure is None else str(failure.code),
-            reason=taken.reason if failure is None or ready else failure.message,
-            details={"ready_replicas": up, "min_ready": self.config.min_ready, "replica_id": replica.replica_id},
-            correlation_id=replica.correlation_id,
+            reason=reason if failure is None or ready else failure.message,
+            details={
+                "ready_replicas": up,
+                "min_ready": self.config.min_ready,
+                "replica_id": None if replica is None else replica.replica_id,
+            },
+            correlation_id=None if replica is None else replica.correlation_id,
         )
 
     def wake(self) -> None:

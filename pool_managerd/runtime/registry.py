@@ -337,6 +337,7 @@ class Registry:
         if "engine_version" in found.changed.get(pool.id, ()):
             self.host.start_task(self._tell_version(pool), f"version of {pool.id}")
         follow(pool)
+        pool.announce_readiness("the config changed")
         pool.wake()
 
     @staticmethod

@@ -23,6 +23,7 @@ from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import COMING_UP, WITH_PROCESS, Phase
 from pool_managerd.core.replica import Action, Input, ReplicaState, Signal, Step, step
 from pool_managerd.core.restart import RestartPolicy
+from pool_managerd.devices.mask import resolve_mask
 from pool_managerd.devices.memory import Need
 from pool_managerd.observe.correlation import CORRELATION_ID
 from pool_managerd.runtime import announce, preflight, spawning
@@ -146,8 +147,6 @@ class Replica:
         self._leftovers: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stable_timer: asyncio.TimerHandle | None = None
-        self._forced_stop = False
-        self._devices: list[str] = []
         self._forgotten = False
         self._need: Need | None = None
 
@@ -178,12 +177,15 @@ class Replica:
 
     @property
     def devices(self) -> list[str]:
-        """UUIDs of the GPUs that it uses, or used last."""
+        """UUIDs of the GPUs that it uses or would use; none if its mask names no GPU that is there."""
         if self.run is not None:
-            self._devices = list(self.run.spec.devices)
-        elif self.plan is not None:
-            self._devices = list(self.plan.spec.devices)
-        return self._devices
+            return list(self.run.spec.devices)
+        if self.plan is not None:
+            return list(self.plan.spec.devices)
+        with contextlib.suppress(PoolManagerError):
+            snapshot = self.host.inventory.snapshot
+            return [device.uuid for device in resolve_mask(self.target.mask, snapshot, absent="unavailable")]
+        return []
 
     @property
     def key(self) -> tuple[str, str]:
@@ -215,6 +217,8 @@ class Replica:
         token = CORRELATION_ID.set(self.correlation_id)
         try:
             announce.change(self, before, taken, given)
+        except Exception:  # noqa: BLE001 - what is announced wrongly must be done all the same
+            _log.exception("announcing a change of %s failed", self.name)
         finally:
             CORRELATION_ID.reset(token)
         if taken.state.phase is not before.phase:
@@ -451,7 +455,13 @@ class Replica:
             return
         if self.state.phase not in WITH_PROCESS or self.state.phase is Phase.STOPPING:
             return
-        status = exited.result()
+        try:
+            self._judge_exit(run, exited.result())
+        except Exception as error:  # noqa: BLE001 - it has ended, whatever its last words made of us
+            _log.exception("judging the end of %s failed", self.name)
+            self.fail(_internal(self, error))
+
+    def _judge_exit(self, run: Run, status: ExitStatus) -> None:
         lines = log_tail(self.log_path, run.log_offset)
         if self.state.phase is Phase.LOADING and run.engine.exit_class(status.code, lines) == "port_in_use":
             if run.fixed_port:

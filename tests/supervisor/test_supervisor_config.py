@@ -135,3 +135,28 @@ async def test_a_pool_marked_preload_by_a_new_config_is_loaded_unless_its_operat
         assert [one.keys for one in changes.changed] == [["preload"], ["preload"]]
         await w.phase("ready")
         assert w.service.get_pool("q").desired == "stopped"
+
+
+async def test_a_pool_that_the_config_makes_ready_or_unready_says_so(world):
+    async with world(pool(more=TWO)) as w:
+        await w.phase("ready")
+        w.place.control(replica_id="r1", never_ready=True)
+        await w.phase("ready", replica_id="r1")
+        os.kill(w.replica(replica_id="r1").run.process.pid, signal.SIGKILL)
+        await w.phase("loading", replica_id="r1")
+        w.place.write(pool(more=TWO + "\nmin_ready = 2"))
+        await w.service.reload_config()
+        assert w.service.get_pool("p").ready is False
+        assert w.of("pool_unready")
+        w.place.write(pool(more=TWO))
+        await w.service.reload_config()
+        assert len(w.of("pool_ready")) == 2
+
+
+async def test_a_pool_that_never_ran_shows_the_devices_of_its_mask(world):
+    async with world(pool(more=TWO + "\npreload = false")) as w:
+        uuids = [device.uuid for device in w.host.inventory.snapshot.devices]
+        status = w.service.get_pool("p")
+        assert status.device_mask == uuids
+        assert [replica.devices for replica in status.replicas] == [[uuids[0]], [uuids[1]]]
+        assert (status.engine_version, status.last_error, status.live) == (None, None, False)
