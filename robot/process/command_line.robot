@@ -41,7 +41,7 @@ The pid in the status is that of a living process with the engine's command line
 
 Each engine leads a session and a process group of its own
     [Tags]    B-PROC-019
-    Given a ready pool    replicas=2
+    Given a ready pool    replicas=2    min_ready=2
     Then engine r0 leads a session and a group that are not the daemon's
     And engine r1 leads a session and a group that are not the daemon's
 

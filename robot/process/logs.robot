@@ -17,7 +17,7 @@ What a started engine prints is found once the preload has been accepted
 
 With several replicas the pool's log leads to the first one's
     [Tags]    B-API-014    OC-POOL-3030
-    Given a pool whose engine logs "hello from a replica" while loading    replicas=2
+    Given a pool whose engine logs "hello from a replica" while loading    replicas=2    min_ready=2
     When the pool is preloaded
     Then it answers 202
     And the log of engine r0 has "hello from a replica" within 1 s

@@ -22,7 +22,7 @@ An accepted preload leaves pid files, and each pool has its own
 
 The pid in the file is the pid in the status
     [Tags]    B-PROC-021
-    Given a ready pool    replicas=2
+    Given a ready pool    replicas=2    min_ready=2
     Then the pid file of engine r0 names the pid in the status
     And the pid file of engine r1 names the pid in the status
     And the pool's pid file names its first replica
@@ -40,12 +40,12 @@ The pid file follows a restart
 
 A pid file holds the decimal pid and at most one newline
     [Tags]    B-PROC-022
-    Given a ready pool    replicas=2
+    Given a ready pool    replicas=2    min_ready=2
     Then the pid files of engine r0 and engine r1 and of the pool hold nothing but a number
 
 Each replica has a process, a port, a log, a pid file and a handoff file of its own
     [Tags]    B-PROC-023
-    Given a ready pool    replicas=3
+    Given a ready pool    replicas=3    min_ready=3
     Then the replicas r0, r1 and r2 are shown with different pids and ports
     And each replica has a log file, a pid file and a handoff file of its own
     And each handoff file has the pid and the URL that the status shows

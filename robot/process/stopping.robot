@@ -10,7 +10,7 @@ Test Tags        process
 *** Test Cases ***
 A stop ends the process in the pid file, and no process of another pool
     [Tags]    B-PROC-010
-    Given 2 ready pools    replicas=2
+    Given 2 ready pools    replicas=2    min_ready=2
     And the pids in all pid files are noted
     When pool p1 is stopped
     Then it is accepted
@@ -21,6 +21,7 @@ A stop ends the process in the pid file, and no process of another pool
 The stop of one replica touches no process of another replica
     [Tags]    B-PROC-010
     Given a ready pool    replicas=2    restart.initial_ms=10 s    restart.max_ms=10 s
+    And the pool shows    replicas.0.ready true    replicas.1.ready true    within=5 s
     And the pid of engine r0 is noted
     And the pids in all pid files are noted
     When engine r1 reports a CUDA error
@@ -76,7 +77,7 @@ An engine that ignores SIGTERM is killed when the grace time is over, and the ev
 
 After a stop neither pid file nor handoff file exists
     [Tags]    B-PROC-014
-    Given a ready pool    replicas=2
+    Given a ready pool    replicas=2    min_ready=2
     And the handoff file of engine r1 exists
     And the pool pid file of engine r0 exists
     When the pool is stopped
