@@ -86,7 +86,7 @@ class PoolReload:
         :raises PoolManagerError: what is wrong with it.
         """
         snapshot = self.pool.host.inventory.snapshot
-        for replica in self.pool.replicas.values():
+        for replica in list(self.pool.replicas.values()):
             pids = frozenset() if replica.run is None else frozenset(gpu_pids_of(replica.run, snapshot))
             target = Target(self.pool.config, replica.replica_id, self.model)
             await preflight.check(self.pool.host, target, reserve=False, replacing=pids)
