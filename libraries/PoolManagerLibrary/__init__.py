@@ -34,6 +34,7 @@ from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
 from PoolManagerLibrary.keywords.serving import ServingKeywords
 from PoolManagerLibrary.keywords.state_database import StateDatabaseKeywords
 from PoolManagerLibrary.keywords.streams import StreamKeywords
+from PoolManagerLibrary.keywords.suite_runs import SuiteRunKeywords
 from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
 from PoolManagerLibrary.keywords.views import ViewKeywords
 from PoolManagerLibrary.listener import ScenarioListener
@@ -125,6 +126,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             ServingKeywords,
             StateDatabaseKeywords,
             StreamKeywords,
+            SuiteRunKeywords,
             SurfaceKeywords,
             ViewKeywords,
         )

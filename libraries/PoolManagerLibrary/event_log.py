@@ -59,7 +59,7 @@ class SeenEvent:
     def describe(self) -> str:
         """One line for a report."""
         where = "/".join(part for part in (self.pool_id, self.replica_id) if part)
-        change = f"{self.from_ or '?'} → {self.to}" if self.to else ""
+        change = f"{self.from_} → {self.to}" if self.from_ and self.to else f"→ {self.to}" if self.to else ""
         parts = [f"#{self.revision}", show_time(self.at), self.kind, where, change, self.code or "", self.reason or ""]
         return " ".join(part for part in parts if part)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from PoolManagerLibrary.units import show_seconds
+
 
 class Protocol(StrEnum):
     """The way a caller talks to the daemon."""
@@ -48,10 +50,11 @@ class Outcome:
 
     def describe(self) -> str:
         """One line for a report."""
+        took = f" after {show_seconds(self.elapsed)}" if self.elapsed else ""
         if self.ok:
             shown = self.text or json.dumps(self.body, default=str)
-            return f"{self.call}: {self.status} {shown[:300]}"
+            return f"{self.call}: {self.status}{took}: {shown[:300]}"
         problem = self.problem or {}
         text = problem.get("message") or self.text[:300]
         hint = f" (hint: {problem['hint']})" if problem.get("hint") else ""
-        return f"{self.call}: {self.status} {self.code or ''} {text}{hint}".rstrip()
+        return f"{self.call}: {self.status}{took}: {self.code or ''} {text}{hint}".rstrip()

@@ -8,6 +8,7 @@ tags to the specification, progress on the console. ``--parallel N`` runs the su
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 FEATURE_PATH = "LLORCH_BDD_FEATURE_PATH"
 #: Robot's own exit code for test data that is missing or wrong.
@@ -49,8 +51,8 @@ FLAGS = frozenset(
 HELP = f"""bdd-runner [--parallel N] [robot options] [suites]
 
 Runs the suites of pool-managerd with robot. Suites: the paths given, else {FEATURE_PATH}, else ./{DEFAULT_SUITES}.
-Results go to results/ (output.xml, log.html, report.html, xunit.xml). The exit code is robot's: the number of
-failed tests (at most 250), 252 for suites that are not there.
+Results go to results/ (output.xml, log.html, report.html, xunit.xml), or to results/run-PID/ while another run is at
+work in results/. The exit code is robot's: the number of failed tests (at most 250), 252 for suites that are not there.
 
   --parallel N              run in N processes (pabot)
   --variable URL:http://…   drive a daemon that runs already (also GRPC:host:port, TOKEN:…)
@@ -140,11 +142,27 @@ def has_tests(path: Path) -> bool:
         return False
 
 
-def default_options(plan: Plan, folder: Path) -> list[str]:
-    """What is added to the options given."""
+def claim_results(folder: Path) -> tuple[Path, IO[bytes]]:
+    """``results/``, or a folder of this run's own in it while another run holds it; and the file that holds it."""
+    results = folder / "results"
+    results.mkdir(exist_ok=True)
+    claim = (results / ".run").open("wb")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        results = results / f"run-{os.getpid()}"
+        sys.stderr.write(f"bdd-runner: another run is at work in results/, this one writes to {results}\n")
+    return results, claim
+
+
+def default_options(plan: Plan, folder: Path, results: Path | None = None) -> list[str]:
+    """What is added to the options given.
+
+    :param results: the folder for the results where no option names one; default: ``results/``.
+    """
     options = []
     given = plan.options
-    output = folder / "results"
+    output = results or folder / "results"
     if not has_option(given, "--outputdir", "-d"):
         options += ["--outputdir", str(output)]
     else:
@@ -193,9 +211,21 @@ def run(arguments: list[str], environment: Mapping[str, str], folder: Path) -> i
     except RunnerError as error:
         sys.stderr.write(f"bdd-runner: {error}\n")
         return error.code
-    options = [*default_options(plan, folder), *plan.options]
+    if has_option(plan.options, "--outputdir", "-d"):
+        return _run(plan, suites, folder, folder / _value(plan.options, "--outputdir", "-d"))
+    try:
+        results, claim = claim_results(folder)
+    except OSError as error:
+        sys.stderr.write(f"bdd-runner: the results cannot be written: {error}\n")
+        return BAD_DATA
+    with claim:
+        return _run(plan, suites, folder, results)
+
+
+def _run(plan: Plan, suites: list[str], folder: Path, results: Path) -> int:
+    options = [*default_options(plan, folder, results), *plan.options]
     # What failed last time is kept beside the last report only.
-    shutil.rmtree(folder / (_value(plan.options, "--outputdir", "-d") or "results") / "failed", ignore_errors=True)
+    shutil.rmtree(results / "failed", ignore_errors=True)
     if plan.parallel > 1:
         return _pabot(plan.parallel, options, suites)
     from robot import run_cli  # type: ignore[attr-defined]  # noqa: PLC0415  # a wrong path is refused before this is needed
@@ -209,13 +239,19 @@ def _pabot(processes: int, options: list[str], suites: list[str]) -> int:
     # One robot process per share of the suites, so that each starts one daemon only; nothing is shared, so no pabotlib.
     command += ["--command", sys.executable, "-m", "robot", "--end-command"]
     command += ["--processes", str(processes), "--chunk", "--no-pabotlib", *options, *suites]
+    # pabot remembers here in which order it ran the suites; we have no use for that.
+    order = Path(".pabotsuitenames")
+    ours = not order.exists()
     process = subprocess.Popen(command)
     while True:
         try:
-            return process.wait()
+            code = process.wait()
         except KeyboardInterrupt:
             # pabot has got the same Ctrl-C; it ends its runs in order.
             continue
+        if ours:
+            order.unlink(missing_ok=True)
+        return code
 
 
 if __name__ == "__main__":

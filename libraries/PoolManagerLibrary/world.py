@@ -374,7 +374,8 @@ class World:
         pools = [pool for pool in scenario.pools.values() if shared is not None and pool.pool_id in shared.pools]
         if shared is not None and scenario.daemon is shared:
             if not shared.is_running:
-                problems.append(f"The shared daemon has died:\n{shared.output()[-2000:]}")
+                last = "\n".join(shared.output().splitlines()[-5:])
+                problems.append(f"The shared daemon has died. Its last lines:\n{last}")
             else:
                 problems += self._remove_pools(shared, pools)
         if shared is not None:

@@ -57,7 +57,7 @@ def test_a_refusal_is_examined_when_a_step_looks_at_it(scenario):
     assert [refusal.examined for refusal in scenario.refusals] == [False]
     assert scenario.last_outcome() is refused
     assert refused.examined
-    assert refused.describe() == "GET /x: 404 NOT_FOUND no (hint: h)"
+    assert refused.describe() == "GET /x: 404: NOT_FOUND no (hint: h)"
 
 
 def test_nothing_asked_nothing_to_look_at():

@@ -31,25 +31,30 @@ class ScenarioKeywords(Keywords):
         """
         failed = str(BuiltIn().get_variable_value("${TEST_STATUS}", "PASS")) == "FAIL"
         scenario = self.scenario
-        problems: list[str] = []
-        try:
-            if failed:
-                report_failure(self.world)
-        except Exception as error:  # noqa: BLE001  # a report that fails must not hide the failure itself
-            logger.warn(f"The failure's report could not be made: {error!r}")
         unseen = [refusal for refusal in scenario.refusals if not refusal.examined]
-        internal = [refusal for refusal in scenario.refusals if refusal.code == "INTERNAL" and not refusal.examined]
+        internal = [refusal for refusal in unseen if refusal.code == "INTERNAL"]
+        problems: list[str] = []
         if internal or (unseen and not failed):
             problems.append(f"A call was refused and no step looked at it: {(internal or unseen)[0].describe()}")
-        faults = self._faults()
+        faults = [f"The daemon logged an unhandled fault: {fault}" for fault in self._faults()]
+        reported = failed or bool(problems or faults)
+        if reported:
+            self._report()
         try:
-            problems += self.world.finish()
+            left = self.world.finish()
+            if left and not reported:
+                self._report()
         finally:
             self.world.scenario = type(scenario)(name="outside a test")
-        if faults:
-            problems.append(f"The daemon logged an unhandled fault: {faults[0]}")
+        problems += left + faults
         if problems:
             raise ExpectationFailed("\n".join(problems))
+
+    def _report(self) -> None:
+        try:
+            report_failure(self.world)
+        except Exception as error:  # noqa: BLE001  # a report that fails must not hide the failure itself
+            logger.warn(f"The failure's report could not be made: {error!r}")
 
     def _faults(self) -> list[Any]:
         daemon = self.scenario.daemon
