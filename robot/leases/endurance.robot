@@ -50,7 +50,8 @@ Leases outlive a kill of the daemon
     And the list of leases is noted
     When the daemon is killed and started again
     Then the list of leases is as noted
-    And the pool shows    active_leases 2    ready true
+    And the pool shows active_leases 2
+    And the pool is in phase ready within 5 s
     When the lease is renewed    ttl=55 s
     Then it answers 200
     When the lease is released
