@@ -6,7 +6,7 @@ Test Tags           registry
 
 *** Test Cases ***
 The slots in the handoff files add up to those of the pool
-    [Tags]    B-REG-103    B-REG-101    B-REG-102
+    [Tags]    B-REG-103    B-REG-101    B-REG-102    OC-POOL-3020
     Given a ready pool    replicas=3    min_ready=3    slots=2
     Then the pool shows slots_total 6
     And the handoff files of the pool agree with its status
