@@ -43,14 +43,14 @@ The error of a load that took too long carries the engine's last lines
 
 A pool whose load failed is not ready until a later attempt has passed its own check
     [Tags]    B-PRELOAD-034    OC-POOL-3001
-    Given a pool whose engine needs 300 ms to load    readiness.timeout_ms=600 ms    restart.initial_ms=100 ms
+    Given a pool whose engine needs 150 ms to load    readiness.timeout_ms=700 ms    restart.initial_ms=100 ms
     ...    restart.floor_ms=100 ms
-    And for its next 2 starts the engine never becomes ready
+    And for its next 1 start the engine never becomes ready
     And all surfaces are watched
     When the pool is preloaded
     Then the pool becomes ready within 15 s
     And no surface reports the pool ready before its engine answered
-    And the pool went through preflight, starting, loading, stopping, backoff, preflight, starting, loading, stopping
+    And the pool went through preflight, starting, loading, stopping, backoff, preflight, starting, loading, ready
     And Every Ready Should Be Earned
 
 A pool whose engine answers but is not on its GPU is never ready on any surface

@@ -13,7 +13,7 @@ It is gone soon after a crash
     And the handoff file was last seen within 500 ms of it
 
 It is gone soon after a failed health check
-    Given a ready pool whose engine ignores SIGTERM    restart.initial_ms=30 s    stop.grace_ms=1 s
+    Given a ready pool whose engine ignores SIGTERM    restart.initial_ms=30 s    stop.grace_ms=800 ms
     ...    liveness.interval_ms=50 ms    liveness.failures=1
     And the handoff file is watched
     When the engine answers 500 to health checks

@@ -20,7 +20,7 @@ One or two failures and then a success leave it ready
     2
 
 The usual numbers
-    [Tags]    B-RDY-008    B-RDY-009    OC-POOL-3001
+    [Tags]    B-RDY-008    B-RDY-009    OC-POOL-3001    OC-POOL-3010
     [Template]    The default of ${key} is ${value}
     liveness.interval_ms    10000
     liveness.failures    3

@@ -18,8 +18,3 @@ A config with min_ready ${min_ready} of ${replicas} replicas is refused
     When the config is reloaded
     Then it is refused with 400 INVALID_REQUEST
     And the error names the pool, min_ready, "${min_ready}" and "${replicas}"
-    When the operator runs pool-managerd check-config {config}
-    Then it exits with 2
-    And the answer names min_ready
-    And the answer names ${min_ready}
-    And the answer names ${replicas}
