@@ -104,7 +104,7 @@ The answers of these operations are as described
     END
 
 Requests are made up from the document and sent to the daemon
-    ${sent} =    Send Generated Requests    seed=20    examples=5    limit=6 s
+    ${sent} =    Send Generated Requests    seed=20    examples=5    limit=30 s
     VAR    ${SENT} =    ${sent}    scope=TEST
 
 More than ${count} were sent, and none was answered with INTERNAL or with what the document does not describe
