@@ -193,7 +193,7 @@ def test_every_kind_has_its_one_line(log, kind):
         ({"to": "backoff", "code": "OUT_OF_MEMORY"}, "critical"),
         ({"to": "stopped", "code": "ENGINE_EXITED", "details": {"exit_code": 0}}, "warning"),
         ({"kind": EventKind.POOL_UNREADY, "code": "CUDA_ERROR"}, "warning"),
-        ({"kind": EventKind.PRELOAD, "to": "failed"}, "error"),
+        ({"kind": EventKind.PRELOAD, "to": "failed"}, "warning"),
         ({"kind": EventKind.DRAIN, "to": "started", "details": {"active_leases": 2}}, "warning"),
         ({"kind": EventKind.DRAIN, "to": "started", "details": {"active_leases": 0}}, "info"),
         ({"kind": EventKind.DRAIN, "to": "forced"}, "warning"),
