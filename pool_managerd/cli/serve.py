@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,12 @@ def serve(
             hint="write one that runs on any machine with `pool-managerd example-config > pools.toml`, "
             "then `pool-managerd serve --config pools.toml`",
         )
+    # Nothing of what is imported now ever becomes garbage: the collector need not look at it, now or later.
+    gc.disable()
     from pool_managerd.app import serve as run  # noqa: PLC0415 - imports the whole daemon
+
+    gc.freeze()
+    gc.enable()
     from pool_managerd.config_problems import ConfigError  # noqa: PLC0415 - needed by this command only
     from pool_managerd.core.errors import PoolManagerError  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ def device_list(host: Host, pools: Mapping[str, Pool]) -> DeviceList:
     for pool in pools.values():
         for replica in pool.replicas.values():
             if replica.run is not None:
-                owners.update(dict.fromkeys(gpu_pids_of(replica.run, snapshot), pool.id))
+                owners.update(dict.fromkeys(gpu_pids_of(host, replica.run, snapshot), pool.id))
     devices = [
         DeviceStatus(
             uuid=device.uuid,

@@ -40,7 +40,7 @@ class Measured:
         if run is None:
             return ReplicaGauges(replica.pool_id, replica.replica_id)
         snapshot = self._host.inventory.snapshot
-        pids = gpu_pids_of(run, snapshot)
+        pids = gpu_pids_of(self._host, run, snapshot)
         vram = {uuid: snapshot.by_uuid[uuid].held_by(pids) for uuid in run.spec.devices if uuid in snapshot.by_uuid}
         return ReplicaGauges(
             replica.pool_id,

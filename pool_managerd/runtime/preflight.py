@@ -15,7 +15,16 @@ from pathlib import Path
 from pool_managerd.config import PoolConfig
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.devices.mask import resolve_mask
-from pool_managerd.devices.memory import Need, check_split, check_usable, fit, fit_ram, host_ram_available, need_of
+from pool_managerd.devices.memory import (
+    HostRam,
+    Need,
+    check_split,
+    check_usable,
+    fit,
+    fit_ram,
+    host_ram_available,
+    need_of,
+)
 from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.devices.split import normalise_split
 from pool_managerd.engines import get_engine
@@ -161,13 +170,13 @@ async def check(host: Host, target: Target, *, reserve: bool = True, replacing: 
     uuids = tuple(device.uuid for device in devices)
     check_usable(uuids, snapshot, quarantined=host.quarantined)
     _check_not_lost(host, devices)
-    need = await asyncio.to_thread(_model_and_need, engine, pool, target.model, uuids, split)
+    need, ram = await asyncio.to_thread(_read_files, engine, pool, target.model, uuids, split)
     # No await between the fit and the reservation: two replicas can't both find the same bytes free.
     snapshot = host.inventory.snapshot
     overhead = host.config.devices.overhead_bytes
     if len(devices) > 1:
         check_split(need, snapshot, overhead)
-    fit_ram(need.ram, host_ram_available(), host.reservations, own_key=target.key)
+    fit_ram(need.ram, ram, host.reservations, own_key=target.key)
     fit(need, snapshot, host.reservations, overhead, own_key=target.key, releasing=replacing)
     if reserve:
         host.reservations.reserve(target.key, need.per_device, ram=need.ram)
@@ -187,12 +196,13 @@ def _check_not_lost(host: Host, devices: tuple[Device, ...]) -> None:
             )
 
 
-def _model_and_need(
+def _read_files(
     engine: Engine, pool: PoolConfig, model: Path | None, devices: tuple[str, ...], split: tuple[float, ...]
-) -> Need:
+) -> tuple[Need, HostRam]:
+    """What needs the disk, or /proc: for a thread."""
     if model is not None:
         engine.check_model(model)
-    return need_of(pool, model, devices, split)
+    return need_of(pool, model, devices, split), host_ram_available()
 
 
 def choose_port(host: Host, address: str) -> int:

@@ -39,11 +39,12 @@ class Releasing:
     held: dict[str, int]
 
     @classmethod
-    def of(cls, run: Run, snapshot: DevicesSnapshot) -> Releasing:
+    def of(cls, host: Host, run: Run) -> Releasing:
         """What a run holds now."""
+        snapshot = host.inventory.snapshot
         devices = [snapshot.by_uuid[uuid] for uuid in run.spec.devices if uuid in snapshot.by_uuid]
         return cls(
-            pids=frozenset(gpu_pids_of(run, snapshot)),
+            pids=frozenset(gpu_pids_of(host, run, snapshot)),
             used_before={device.uuid: device.used for device in devices},
             held={device.uuid: _held(run, device) for device in devices},
         )

@@ -87,7 +87,7 @@ class PoolReload:
         """
         snapshot = self.pool.host.inventory.snapshot
         for replica in list(self.pool.replicas.values()):
-            pids = frozenset() if replica.run is None else frozenset(gpu_pids_of(replica.run, snapshot))
+            pids = frozenset() if replica.run is None else frozenset(gpu_pids_of(self.pool.host, replica.run, snapshot))
             target = Target(self.pool.config, replica.replica_id, self.model)
             await preflight.check(self.pool.host, target, reserve=False, replacing=pids)
 

@@ -583,7 +583,7 @@ class Replica:
     def _note_release(self, run: Run) -> None:
         """Remember whose memory has to be given back before a successor starts."""
         if self.releasing is None and run.spec.devices:
-            self.releasing = Releasing.of(run, self.host.inventory.snapshot)
+            self.releasing = Releasing.of(self.host, run)
 
     def _give_back(self) -> None:
         """Give up what a start had been promised: memory, its turn, its port."""
