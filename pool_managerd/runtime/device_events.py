@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
@@ -17,7 +16,6 @@ from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.devices.xid import XidClass, class_of_recovery_action, classify
 from pool_managerd.runtime import preflight
 from pool_managerd.runtime.host import Host
-from pool_managerd.runtime.identity import boot_id
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.replica import Replica
 from pool_managerd.runtime.store import Delete, Put
@@ -160,7 +158,6 @@ class DeviceEvents:
             self._lose(device, f"GPU {device.index} ({device.uuid}) cannot be read")
         else:
             self.host.lost.discard(device.uuid)
-            self._remember(device.uuid, "")
         if event.after == "ok" and device.uuid not in self.host.quarantined:
             self._publish(device, event.before, "ok", "the device is usable again")
         self.look_again()
@@ -177,20 +174,14 @@ class DeviceEvents:
 
     def _remember(self, uuid: str, reason: str) -> None:
         """Store what is wrong with a device, for the next daemon."""
-        quarantined, lost = uuid in self.host.quarantined, uuid in self.host.lost
-        if not (quarantined or lost):
+        if uuid in self.host.quarantined:
+            self.host.store.post([Put("device", uuid, {"quarantined_at": self.host.clock(), "reason": reason})])
+        else:
             self.host.store.post([Delete("device", uuid)])
-            return
-        document = {"quarantined": quarantined, "lost": lost, "boot_id": boot_id(), "reason": reason}
-        self.host.store.post([Put("device", uuid, document)])
 
-    def restore(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
-        """What an earlier daemon knew. After a restart of the host a lost device may be well again."""
-        for uuid, document in documents.items():
-            if document.get("quarantined", False):
-                self.host.quarantined.add(uuid)
-            if document.get("lost", False) and document.get("boot_id") == boot_id():
-                self.host.lost.add(uuid)
+    def restore(self, documents: Iterable[str]) -> None:
+        """The devices that an earlier daemon had put into quarantine. Whether one is lost, NVML says by now."""
+        self.host.quarantined.update(documents)
 
     def _lose(self, device: Device, reason: str) -> None:
         for replica in self._on_device(device.uuid):
@@ -264,7 +255,6 @@ class DeviceEvents:
                 self.quarantine(device, f"{reason} calls for a reset")
             case XidClass.LOST:
                 self.host.lost.add(device.uuid)
-                self._remember(device.uuid, reason)
                 self._publish(device, "ok", "lost", f"{reason}: the GPU has fallen off the bus")
                 self._lose(device, reason)
             case XidClass.APPLICATION if len(concerned) == 1 and not died:

@@ -29,7 +29,7 @@ class Host:
     :param clock: wall time in seconds since the epoch.
     :param quarantined: UUIDs of devices on which nothing is started until a re-test has passed.
     :param lost: UUIDs of devices that an XID called lost. NVML may take a while to say so, too; they are back once it
-        has said that they are well *again*, or after a restart of the host.
+        has said that they are well *again*; a fresh daemon believes NVML from the start.
     :param shutting_down: once true, nothing is started any more.
     :param look_again: set when a replica that waits for memory or a device may find it, or begins to wait.
     """

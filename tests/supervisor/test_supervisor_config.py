@@ -140,9 +140,10 @@ async def test_a_pool_marked_preload_by_a_new_config_is_loaded_unless_its_operat
 async def test_a_pool_that_the_config_makes_ready_or_unready_says_so(world):
     async with world(pool(more=TWO)) as w:
         await w.phase("ready")
-        w.place.control(replica_id="r1", never_ready=True)
         await w.phase("ready", replica_id="r1")
+        w.place.control(replica_id="r1", never_ready=True)
         os.kill(w.replica(replica_id="r1").run.process.pid, signal.SIGKILL)
+        await w.phase("backoff", replica_id="r1")
         await w.phase("loading", replica_id="r1")
         w.place.write(pool(more=TWO + "\nmin_ready = 2"))
         await w.service.reload_config()

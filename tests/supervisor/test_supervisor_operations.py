@@ -67,9 +67,11 @@ async def test_of_two_who_cancel_a_drain_at_once_one_does_and_nothing_newer_is_h
 
 async def test_a_cancelled_drain_starts_again_what_it_had_stopped_while_it_was_loading(world):
     async with world(pool(more='replicas = 2\ndevices = ["0", "1"]')) as w:
+        await w.phase("ready")
         await w.phase("ready", replica_id="r1")
         w.place.control(replica_id="r0", load_ms=20_000, term_ms=200)
         os.kill(w.replica().run.process.pid, signal.SIGKILL)
+        await w.phase("backoff")
         await w.phase("loading")
         await w.service.acquire_lease("p")
         await w.service.drain("p", deadline_ms=5000)
