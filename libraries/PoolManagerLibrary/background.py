@@ -79,6 +79,8 @@ class Completion:
         connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=30)
         # A real model would end by itself when it has said enough; here so many tokens are wanted and no fewer.
         body = {"prompt": self.prompt, "max_tokens": self.tokens_wanted, "ignore_eos": True, "stream": True}
+        # llama.cpp sends a character of several tokens as one piece; letters can be counted.
+        body["grammar"] = "root ::= [a-zA-Z ,.]+"
         connection.request(
             "POST", "/v1/completions", body=json.dumps(body), headers={"Content-Type": "application/json"}
         )
