@@ -162,7 +162,7 @@ class EngineProcess:
             self.exited.set_result(oom.attribute(status, self.pid))
 
 
-def spawn(spec: SpawnSpec) -> EngineProcess:
+async def spawn(spec: SpawnSpec) -> EngineProcess:
     """Start an engine: own session and group, no inherited descriptor, no new privileges, no capabilities.
 
     :raises PoolManagerError: ENGINE_NOT_FOUND if the binary is not there or may not be run, SPAWN_FAILED for
@@ -173,7 +173,7 @@ def spawn(spec: SpawnSpec) -> EngineProcess:
     log, log_offset = _open_log(spec.log_path)
     oom.mark()
     try:
-        pid = spawner.start(spec.argv, env, spec.cwd, log, spec.user)
+        pid = await spawner.start(spec.argv, env, spec.cwd, log, spec.user)
     except OSError as error:
         raise _spawn_error(spec, error) from error
     except (LookupError, ValueError) as error:

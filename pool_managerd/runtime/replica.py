@@ -266,7 +266,7 @@ class Replica:
             case Action.PREFLIGHT:
                 self._begin(self._preflight, "preflight")
             case Action.SPAWN:
-                self._spawn()
+                self._begin(self._spawn, "spawn")
             case Action.LOAD:
                 self._begin(self._load, "load")
             case Action.WATCH:
@@ -345,11 +345,11 @@ class Replica:
             return
         self.signal(Input(Signal.PREFLIGHT_PASSED))
 
-    def _spawn(self) -> None:
+    async def _spawn(self) -> None:
         plan = self.plan
         assert plan is not None, "STARTING follows a passed preflight"  # noqa: S101 - the table's promise
         try:
-            self.run = spawning.spawn_engine(self.host, self.owner.config, plan)
+            run = await spawning.spawn_engine(self.host, self.owner.config, plan)
         except PoolManagerError as error:
             self._give_back()
             self.fail(error)
@@ -361,7 +361,8 @@ class Replica:
             self._give_back()
             self.fail(_internal(self, error))
             raise
-        self._attach(self.run)
+        self.run = run
+        self._attach(run)
         self.signal(Input(Signal.SPAWNED))
 
     def adopt(self, run: Run) -> None:
@@ -484,7 +485,7 @@ class Replica:
         try:
             spec = replace(self.plan.spec, port=preflight.choose_port(self.host, run.spec.host))
             self.plan = replace(self.plan, spec=spec)
-            fresh = spawning.spawn_engine(self.host, self.owner.config, self.plan)
+            fresh = await spawning.spawn_engine(self.host, self.owner.config, self.plan)
         except PoolManagerError as error:
             self.fail(error)
             return

@@ -8,14 +8,17 @@ with the system's own reason. User and groups are changed by :class:`subprocess.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import errno
 import functools
 import os
 import pwd
+import signal
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +100,32 @@ def _popen(argv: Sequence[str], env: dict[str, str], cwd: Path, output: int, use
     return process.pid
 
 
-def start(argv: Sequence[str], env: dict[str, str], cwd: Path, output: int, user: str | None) -> int:
-    """Start ``argv[0]`` in a session of its own, with standard output and error on ``output``. About 0.3 ms.
+async def start(argv: Sequence[str], env: dict[str, str], cwd: Path, output: int, user: str | None) -> int:
+    """Start ``argv[0]`` in a session of its own, with standard output and error on ``output``.
+
+    About 0.3 ms, on a busy machine much more: the loop goes on meanwhile. If this is cancelled, a process that is
+    born all the same is ended at once, since nobody would know of it.
 
     :raises OSError: with the path and the reason, if it cannot be executed (or its folder not be entered).
     :raises LookupError: if there is no such user.
     """
-    return _spawner().submit(_popen, argv, env, cwd, output, user).result()
+    # Of its own, because the caller closes the one that it gave as soon as it is cancelled.
+    own_output = os.dup(output)
+    born = _spawner().submit(_popen, argv, env, cwd, own_output, user)
+    born.add_done_callback(lambda _: os.close(own_output))
+    try:
+        return await asyncio.shield(asyncio.wrap_future(born))
+    except asyncio.CancelledError:
+        born.add_done_callback(_end_unwanted)
+        raise
+
+
+def _end_unwanted(born: Future[int]) -> None:
+    if born.cancelled() or born.exception() is not None:
+        return
+    pid = born.result()
+    # Not reaped yet, so the number is still this child's.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)

@@ -36,14 +36,14 @@ def engine_environment(host: Host, config: PoolConfig, plan: Plan) -> dict[str, 
     return env
 
 
-def spawn_engine(host: Host, config: PoolConfig, plan: Plan) -> Run:
+async def spawn_engine(host: Host, config: PoolConfig, plan: Plan) -> Run:
     """Start the engine and write its pid file.
 
     :raises PoolManagerError: ENGINE_NOT_FOUND, SPAWN_FAILED, or STORE_UNAVAILABLE for the engine's own folder.
     """
     spec = plan.spec
     first = spec.replica_id == config.replica_ids[0]
-    process = spawn(
+    process = await spawn(
         SpawnSpec(
             argv=plan.engine.command_line(spec),
             env=engine_environment(host, config, plan),

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,7 @@ def marker() -> Iterator[str]:
                 os.kill(entry.stat.pid, signal.SIGKILL)
 
 
-Runner = Callable[..., EngineProcess]
+Runner = Callable[..., Awaitable[EngineProcess]]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def run(tmp_path: Path, marker: str) -> AsyncIterator[Runner]:
     """Start `python -c CODE`; the engine's log is `engine.log` in the test's folder."""
     started: list[EngineProcess] = []
 
-    def start(code: str, *, env: dict[str, str] | None = None, user: str | None = None) -> EngineProcess:
+    async def start(code: str, *, env: dict[str, str] | None = None, user: str | None = None) -> EngineProcess:
         spec = SpawnSpec(
             argv=(sys.executable, "-I", "-S", "-c", code),
             env={"PATH": os.environ["PATH"], "POOL_MANAGERD_MARKER": marker, **(env or {})},
@@ -53,7 +53,7 @@ async def run(tmp_path: Path, marker: str) -> AsyncIterator[Runner]:
             log_path=tmp_path / "engine.log",
             user=user,
         )
-        process = spawn(spec)
+        process = await spawn(spec)
         started.append(process)
         return process
 

@@ -30,7 +30,7 @@ def spec_of(tmp_path: Path, *argv: str, **changes: object) -> SpawnSpec:
 
 
 async def test_an_engine_leads_its_own_session_and_group(run):
-    process = run(SLEEP)
+    process = await run(SLEEP)
     found = read_stat(process.pid)
     assert found is not None
     assert found.pgrp == found.session == process.pid
@@ -45,7 +45,7 @@ async def test_arguments_environment_folder_and_output_arrive_unchanged(tmp_path
         "print('to stderr', file=sys.stderr)"
     )
     spec = spec_of(tmp_path, sys.executable, "-X", "utf8", "-I", "-S", "-c", code, *arguments, env={"ONLY": "ü=1"})
-    process = spawn(spec)
+    process = await spawn(spec)
     assert (await process.gone()).code == 0
     shown, errors = (tmp_path / "engine.log").read_text().splitlines()
     argv, env, cwd = json.loads(shown)
@@ -57,7 +57,7 @@ async def test_arguments_environment_folder_and_output_arrive_unchanged(tmp_path
 
 
 async def test_the_command_line_starts_with_the_binary_itself(run, log_lines):
-    process = run(SLEEP)
+    process = await run(SLEEP)
     await log_lines(1)
     argv = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
     assert argv[0] == os.fsencode(sys.executable)
@@ -67,7 +67,7 @@ async def test_the_command_line_starts_with_the_binary_itself(run, log_lines):
 async def test_no_descriptor_but_the_standard_ones_is_inherited(run, log_lines, tmp_path):
     with (tmp_path / "secret").open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        run("import os; print(sorted(os.listdir('/proc/self/fd')), flush=True)")
+        await run("import os; print(sorted(os.listdir('/proc/self/fd')), flush=True)")
         # The fourth is the one by which the folder is listed.
         assert await log_lines(1) == ["['0', '1', '2', '3']"]
 
@@ -76,7 +76,7 @@ async def test_the_log_is_private_appended_to_and_its_old_end_is_known(run, tmp_
     log = tmp_path / "engine.log"
     log.write_text("before\n")
     log.chmod(0o666)
-    process = run("print('now', flush=True)")
+    process = await run("print('now', flush=True)")
     await process.gone()
     assert log.read_text() == "before\nnow\n"
     assert process.log_offset == len("before\n")
@@ -90,7 +90,7 @@ async def test_what_is_planted_in_the_logs_place_is_refused(tmp_path, planted):
     target.write_text("")
     {"symlink": lambda: log.symlink_to(target), "fifo": lambda: os.mkfifo(log), "folder": log.mkdir}[planted]()
     with pytest.raises(PoolManagerError) as caught:
-        spawn(spec_of(tmp_path, "/bin/true"))
+        await spawn(spec_of(tmp_path, "/bin/true"))
     assert caught.value.code is Code.SPAWN_FAILED
     assert str(log) in caught.value.message
     assert target.read_text() == ""
@@ -113,7 +113,7 @@ async def test_a_binary_that_cannot_be_run_is_named_with_the_systems_reason(tmp_
         binary.write_bytes(content)
         binary.chmod(mode)
     with pytest.raises(PoolManagerError) as caught:
-        spawn(spec_of(tmp_path, str(binary)))
+        await spawn(spec_of(tmp_path, str(binary)))
     assert caught.value.code is code
     assert str(binary) in caught.value.message
     assert reason in caught.value.message
@@ -122,7 +122,7 @@ async def test_a_binary_that_cannot_be_run_is_named_with_the_systems_reason(tmp_
 
 async def test_a_missing_working_directory_is_named(tmp_path):
     with pytest.raises(PoolManagerError) as caught:
-        spawn(spec_of(tmp_path, "/bin/true", cwd=tmp_path / "gone"))
+        await spawn(spec_of(tmp_path, "/bin/true", cwd=tmp_path / "gone"))
     assert caught.value.code is Code.SPAWN_FAILED
     assert str(tmp_path / "gone") in caught.value.message
 
@@ -130,12 +130,12 @@ async def test_a_missing_working_directory_is_named(tmp_path):
 async def test_an_unknown_user_and_a_nul_in_an_argument_are_refused(tmp_path):
     for spec in (spec_of(tmp_path, "/bin/true", user="no-such-user"), spec_of(tmp_path, "/bin/true", "a\0b")):
         with pytest.raises(PoolManagerError) as caught:
-            spawn(spec)
+            await spawn(spec)
         assert caught.value.code is Code.SPAWN_FAILED
 
 
 async def test_an_engine_has_no_capabilities_and_gets_no_new_privileges(run):
-    process = run(SLEEP)
+    process = await run(SLEEP)
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
     assert status["NoNewPrivs"] == "1"
     assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
@@ -146,7 +146,7 @@ async def test_an_engine_has_no_capabilities_and_gets_no_new_privileges(run):
 @pytest.mark.skipif(not IS_ROOT, reason="only root can start a process as somebody else")
 async def test_root_starts_an_engine_as_another_user(tmp_path):
     nobody = pwd.getpwnam("nobody")
-    process = spawn(spec_of(tmp_path, "/bin/sleep", "60", user="nobody"))
+    process = await spawn(spec_of(tmp_path, "/bin/sleep", "60", user="nobody"))
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
     assert status["Uid"].split() == [str(nobody.pw_uid)] * 4
     assert status["Gid"].split() == [str(nobody.pw_gid)] * 4
@@ -165,7 +165,7 @@ async def test_root_starts_an_engine_as_another_user(tmp_path):
     ],
 )
 async def test_the_end_is_noticed_with_its_cause_and_no_zombie_stays(run, code, exit_code, signal_name):
-    process = run(code)
+    process = await run(code)
     status = await asyncio.wait_for(process.gone(), 5)
     assert (status.code, status.signal, status.known, status.oom) == (exit_code, signal_name, True, False)
     assert read_stat(process.pid) is None
@@ -176,7 +176,7 @@ async def test_the_end_is_noticed_with_its_cause_and_no_zombie_stays(run, code, 
 async def test_a_kill_is_noticed_within_milliseconds(run, log_lines):
     delays = []
     for count in range(5):
-        process = run(SLEEP)
+        process = await run(SLEEP)
         await log_lines(count + 1)
         began = time.perf_counter()
         process.send(signal.SIGKILL)
@@ -193,7 +193,7 @@ async def test_the_digest_tells_specs_apart(tmp_path):
 
 
 async def test_a_running_engine_is_adopted_and_its_end_noticed(run, log_lines, marker):
-    child = run(SLEEP)
+    child = await run(SLEEP)
     await log_lines(1)
     adopted = adopt(child.identity)
     assert adopted is not None
@@ -242,7 +242,7 @@ async def test_a_strangers_exit_status_is_known_where_the_kernel_tells_it(code, 
 
 
 async def test_a_process_that_differs_in_anything_is_not_adopted(run, log_lines):
-    process = run(SLEEP)
+    process = await run(SLEEP)
     await log_lines(1)
     identity = process.identity
     for other in (
@@ -260,7 +260,7 @@ async def test_a_process_that_differs_in_anything_is_not_adopted(run, log_lines)
 
 
 async def test_a_detached_engine_lives_on(run, log_lines):
-    process = run(SLEEP)
+    process = await run(SLEEP)
     await log_lines(1)
     process.detach()
     assert process.exited.cancelled()
@@ -274,7 +274,7 @@ async def test_a_detached_engine_lives_on(run, log_lines):
 
 async def test_many_engines_start_and_end_without_a_leak(tmp_path):
     before = len(list(Path("/proc/self/fd").iterdir()))
-    processes = [spawn(spec_of(tmp_path, "/bin/sleep", "60")) for _ in range(50)]
+    processes = [await spawn(spec_of(tmp_path, "/bin/sleep", "60")) for _ in range(50)]
     for process in processes:
         process.send(signal.SIGKILL)
     await asyncio.gather(*(process.gone() for process in processes))
@@ -295,7 +295,9 @@ async def test_a_victim_of_the_cgroups_oom_killer_is_known_as_such(run, log_line
         pytest.skip("control groups cannot be made here")
     try:
         (group / "memory.limit_in_bytes").write_text("32M")
-        process = run("import time; print('up', flush=True); time.sleep(0.3); x = b'x' * (200 << 20); time.sleep(60)")
+        process = await run(
+            "import time; print('up', flush=True); time.sleep(0.3); x = b'x' * (200 << 20); time.sleep(60)"
+        )
         await log_lines(1)
         (group / "cgroup.procs").write_text(str(process.pid))
         status = await asyncio.wait_for(process.gone(), 10)
@@ -317,3 +319,17 @@ def test_without_the_kernels_log_the_groups_counter_is_put_down_to_the_next_kill
     assert not watch.killed(1, "SIGSEGV")
     assert watch.killed(1, "SIGKILL")
     assert not watch.killed(2, "SIGKILL")
+
+
+async def test_a_start_that_is_given_up_leaves_no_process(tmp_path):
+    spec = spec_of(tmp_path, "/bin/sleep", "4711.25")
+    starts = [asyncio.ensure_future(spawn(spec)) for _ in range(5)]
+    await asyncio.sleep(0)  # each has asked for its process by now
+    for start in starts:
+        start.cancel()
+    assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*starts, return_exceptions=True))
+    last = await spawn(spec)  # one thread starts all, so the others are over
+    last.kill_group()
+    await last.gone()
+    alive = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [line for line in alive if b"4711.25" in line]

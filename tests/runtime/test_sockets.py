@@ -28,7 +28,9 @@ def port_of(server: socket.socket) -> int:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "::1"])
 async def test_a_socket_belongs_to_the_process_that_holds_it(run, log_lines, host):
-    process = run(LISTEN.format(host=host, port=0, family=int(socket.AF_INET6 if ":" in host else socket.AF_INET)))
+    process = await run(
+        LISTEN.format(host=host, port=0, family=int(socket.AF_INET6 if ":" in host else socket.AF_INET))
+    )
     port = int((await log_lines(1))[0])
     asked = "::1" if ":" in host else "127.0.0.1"
     assert owned_by(port, [process.pid], host=asked)
@@ -79,7 +81,7 @@ async def test_a_port_shared_with_a_stranger_is_not_owned(run, log_lines):
             "import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1);"
             f"s.bind(('127.0.0.1', {port_of(ours)})); s.listen(); print('up', flush=True); time.sleep(60)"
         )
-        process = run(code)
+        process = await run(code)
         await log_lines(1)
         assert not owned_by(port_of(ours), [os.getpid()])
         assert owned_by(port_of(ours), [os.getpid(), process.pid])

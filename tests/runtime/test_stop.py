@@ -40,13 +40,13 @@ def lives(pid: int) -> bool:
 
 
 async def family(run, log_lines, then: str):
-    process = run(FAMILY.format(then=then))
+    process = await run(FAMILY.format(then=then))
     lines = await log_lines(4)
     return process, [int(line) for line in lines if line != "up"]
 
 
 async def test_sigterm_is_tried_first_and_the_engine_ends_with_its_own_code(run, log_lines):
-    process = run(
+    process = await run(
         "import signal, sys, time; signal.signal(15, lambda *a: sys.exit(3)); print('up', flush=True); time.sleep(60)"
     )
     await log_lines(1)
@@ -58,7 +58,7 @@ async def test_sigterm_is_tried_first_and_the_engine_ends_with_its_own_code(run,
 
 
 async def test_an_engine_is_left_its_grace_time(run, log_lines):
-    process = run(
+    process = await run(
         "import signal, sys, time; signal.signal(15, lambda *a: (time.sleep(0.4), sys.exit(4)));"
         "print('up', flush=True); time.sleep(60)"
     )
@@ -70,7 +70,9 @@ async def test_an_engine_is_left_its_grace_time(run, log_lines):
 
 @pytest.mark.parametrize("grace_s", [0, 0.2])
 async def test_who_ignores_sigterm_is_killed_when_the_grace_is_over(run, log_lines, grace_s):
-    process = run("import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)")
+    process = await run(
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    )
     await log_lines(1)
     report = await stop_ladder(process, grace_s=grace_s)
     assert report.forced
@@ -79,7 +81,7 @@ async def test_who_ignores_sigterm_is_killed_when_the_grace_is_over(run, log_lin
 
 
 async def test_a_stopped_engine_is_killed(run, log_lines):
-    process = run("import time; print('up', flush=True); time.sleep(60)")
+    process = await run("import time; print('up', flush=True); time.sleep(60)")
     await log_lines(1)
     process.send(signal.SIGSTOP)
     report = await stop_ladder(process, grace_s=0.1)
@@ -88,7 +90,7 @@ async def test_a_stopped_engine_is_killed(run, log_lines):
 
 
 async def test_an_engines_own_shutdown_comes_before_sigterm(run, log_lines):
-    process = run("import signal, time; print('up', flush=True); time.sleep(60)")
+    process = await run("import signal, time; print('up', flush=True); time.sleep(60)")
     await log_lines(1)
 
     async def shutdown() -> None:
@@ -99,7 +101,7 @@ async def test_an_engines_own_shutdown_comes_before_sigterm(run, log_lines):
 
 
 async def test_sigterm_follows_where_the_own_shutdown_fails(run, log_lines):
-    process = run("import time; print('up', flush=True); time.sleep(60)")
+    process = await run("import time; print('up', flush=True); time.sleep(60)")
     await log_lines(1)
 
     async def shutdown() -> None:
@@ -140,9 +142,11 @@ async def test_an_earlier_daemons_leftovers_are_found_by_their_marker_alone(run,
 
 
 async def test_other_engines_are_not_touched(run, log_lines, marker):
-    other = run("import time; print('up', flush=True); time.sleep(60)", env={"POOL_MANAGERD_MARKER": marker + "2"})
+    other = await run(
+        "import time; print('up', flush=True); time.sleep(60)", env={"POOL_MANAGERD_MARKER": marker + "2"}
+    )
     await log_lines(1)
-    process = run("import time; print('up', flush=True); time.sleep(60)")
+    process = await run("import time; print('up', flush=True); time.sleep(60)")
     await log_lines(2)
     await stop_ladder(process, grace_s=1)
     assert other.running
@@ -161,7 +165,7 @@ async def test_an_adopted_engine_is_stopped_with_its_family(run, log_lines):
 
 
 async def test_stopping_what_is_gone_sends_nothing(run, log_lines):
-    process = run("print('up', flush=True)")
+    process = await run("print('up', flush=True)")
     await process.gone()
     report = await stop_ladder(process, grace_s=5)
     assert (report.forced, report.survivors, report.leftovers) == (False, (), 0)
@@ -169,7 +173,7 @@ async def test_stopping_what_is_gone_sends_nothing(run, log_lines):
 
 
 async def test_many_stops_at_once_share_their_looks_at_the_process_table(run, log_lines):
-    processes = [run("import time; print('up', flush=True); time.sleep(60)") for _ in range(10)]
+    processes = [await run("import time; print('up', flush=True); time.sleep(60)") for _ in range(10)]
     await log_lines(10)
     began = time.perf_counter()
     reports = await asyncio.gather(*(stop_ladder(process, grace_s=5) for process in processes))
