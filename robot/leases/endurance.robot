@@ -26,7 +26,7 @@ A crash of the engine ends its leases, and their holders learn why
     Then the pool becomes unready within 1 s
     And the metric lease_forced_total of the pool has risen by 2
     And the pool shows active_leases 0
-    And the pool becomes ready within 5 s
+    And the pool becomes ready within 10 s
     When the lease is renewed
     Then it is refused with 404 LEASE_NOT_FOUND
     And the error's details.ended is forced
@@ -51,7 +51,7 @@ Leases outlive a kill of the daemon
     When the daemon is killed and started again
     Then the list of leases is as noted
     And the pool shows active_leases 2
-    And the pool is in phase ready within 5 s
+    And the pool is in phase ready within 10 s
     When the lease is renewed    ttl=55 s
     Then it answers 200
     When the lease is released

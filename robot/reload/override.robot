@@ -12,7 +12,7 @@ A crash of the engine does not bring the config's model back
     And a caller waits 10 s for the reload of the pool to other.gguf
     When the engine is killed
     Then the pool becomes unready within 1 s
-    And the pool becomes ready within 5 s
+    And the pool becomes ready within 10 s
     And the pool runs other.gguf
 
 A config reload that leaves the model alone does not bring it back
@@ -43,11 +43,11 @@ Restarts of the daemon do not bring it back
     And a caller waits 10 s for the reload of the pool to other.gguf
     And the pid of the engine is noted
     When the daemon is killed and started again
-    Then the pool is in phase ready within 5 s
+    Then the pool is in phase ready within 10 s
     And the engine is still the same process
     And the pool runs other.gguf
     When the daemon is stopped and started again
-    Then the pool is in phase ready within 5 s
+    Then the pool is in phase ready within 10 s
     And the engine is another process
     And the pool runs other.gguf
 
@@ -60,11 +60,11 @@ A config that names another model ends the override
     When the pool is changed in the config    model=models/third.gguf
     And the config is reloaded
     Then the reload reports the pool as changed in model
-    And the pool becomes ready within 5 s
+    And the pool becomes ready within 10 s
     And the pool runs third.gguf
     When the engine is killed
     Then the pool becomes unready within 1 s
-    And the pool becomes ready within 5 s
+    And the pool becomes ready within 10 s
     And the pool runs third.gguf
 
 

@@ -83,7 +83,7 @@ The new model's failure is not the pool's
     And a model file bad.gguf
     And the engine is killed
     And the pool becomes unready within 1 s
-    And the pool becomes ready within 5 s
+    And the pool becomes ready within 10 s
     And the pool shows    breaker.failures 1    breaker.state closed
     And with model bad.gguf the engine exits with code 3 while loading
     When a caller waits 10 s for the reload of the pool to bad.gguf

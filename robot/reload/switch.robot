@@ -17,7 +17,7 @@ The old engine is not stopped while a lease is active
     And the pool stays in phase draining for 300 ms
     And the engine is still the same process
     When the lease is released
-    Then the pool becomes ready within 5 s
+    Then the pool becomes ready within 10 s
     And the pool then goes through stopping, stopped, preflight, starting, loading, ready
     And the engine is another process
 
@@ -31,7 +31,7 @@ The old engine is gone and its memory free before the new one is spawned
     And the pool is in phase preflight
     And the pid file of the engine does not exist
     And the pool pid file of the engine does not exist
-    And the pool becomes ready within 5 s
+    And the pool becomes ready within 10 s
     And the new engine was spawned 350 ms after the end of the old one at the earliest
     And the pid files name the running engine
 
