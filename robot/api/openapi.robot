@@ -44,7 +44,7 @@ A live daemon answers as the document says
 
 No made-up request is answered with INTERNAL
     [Documentation]    Nor with anything that the document does not describe. The seed makes the requests the same each time.
-    [Tags]    B-API-044    B-API-038    B-ERROR-003
+    [Tags]    B-API-044    B-API-038    B-ERROR-003    OC-POOL-3030
     Given a ready pool    load_ms=20
     When requests are made up from the document and sent to the daemon
     Then more than 80 were sent, and none was answered with INTERNAL or with what the document does not describe
