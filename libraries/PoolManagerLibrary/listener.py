@@ -37,6 +37,13 @@ class ScenarioListener:
         elif teardown.name != FINISH and FINISH not in teardown.args:
             data.teardown.config(name="BuiltIn.Run Keywords", args=(teardown.name, *teardown.args, "AND", FINISH))
 
+    def end_test(self, data: running.TestCase, result: result.TestCase) -> None:
+        """Say why the iterations of a template were skipped, which Robot Framework keeps to itself."""
+        del data
+        if result.skipped and result.message == "All iterations skipped." and self.world.skip_reason:
+            result.message = f"{self.world.skip_reason} {result.message}"
+        self.world.skip_reason = ""
+
     def close(self) -> None:
         """End everything that the run has started."""
         self.world.close()

@@ -28,7 +28,7 @@ from PoolManagerLibrary.errors import ExpectationFailed
 #: Environment that would change what the run does.
 FOREIGN_ENVIRONMENT = ("LLORCH_", "ROBOT_", "PABOT", "POOL_MANAGERD_", "BDD_", "PYTHON")
 _DAEMON = """#!/bin/sh
-echo "$$" >> {starts}
+[ "$1" = serve ] && echo "$$" >> {starts}
 exec {program} "$@"
 """
 

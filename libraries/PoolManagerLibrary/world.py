@@ -56,6 +56,8 @@ class World:
         self._counter = itertools.count(secrets.randbelow(35 * 36**4) + 36**4)
         self._remote: RemoteDaemon | None = None
         self.closed = False
+        #: Why a step has skipped its test, or the present iteration of a template.
+        self.skip_reason = ""
         self._given: dict[str, Any] = {}
 
     # -- the run ------------------------------------------------------------------------------------------------
@@ -130,9 +132,10 @@ class World:
         :raises SkipExecution: with the reason.
         """
         if self.url is not None:
-            raise SkipExecution(
+            self.skip_reason = (
                 f"Needs {what}, which a daemon that runs elsewhere ({self.url}) does not offer to this run."
             )
+            raise SkipExecution(self.skip_reason)
 
     def remote(self, url: str, grpc: str | None = None, token: str | None = None) -> RemoteDaemon:
         """The daemon at an address."""

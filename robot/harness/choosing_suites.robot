@@ -1,7 +1,9 @@
 *** Settings ***
-Documentation       Which suites a run of `bdd-runner` has.
-Resource            runs.resource
-Test Tags           harness
+Documentation    Which suites a run of `bdd-runner` has.
+
+Resource         runs.resource
+
+Test Tags        harness
 
 
 *** Test Cases ***
@@ -14,7 +16,11 @@ One suite file is run alone
 
 A folder is run with all that lies below it, and nothing else
     [Tags]    B-HARNESS-002
-    Given a folder with the suites    robot/one.robot    robot/more/one.robot    robot/more/below/two.robot    robot/moreover.robot
+    Given a folder with the suites
+    ...    robot/one.robot
+    ...    robot/more/one.robot
+    ...    robot/more/below/two.robot
+    ...    robot/moreover.robot
     When bdd-runner is run with LLORCH_BDD_FEATURE_PATH set to "robot/more"
     Then the run ends with exit code 0
     And the run has passed exactly    robot/more/one.robot    robot/more/below/two.robot
@@ -56,9 +62,12 @@ A path that holds no test is refused by its name
 *** Keywords ***
 A folder with a suite that needs a daemon
     Prepare Run Folder
-    Write Suite    robot/all.robot    *** Settings ***\nLibrary${SPACE * 4}PoolManagerLibrary\n*** Test Cases ***\nOne\n${SPACE * 4}Daemon Should Run\n
+    Write Suite
+    ...    robot/all.robot
+    ...    *** Settings ***\nLibrary${SPACE * 4}PoolManagerLibrary\n*** Test Cases ***\nOne\n${SPACE * 4}Daemon Should Run\n
 
 A folder of suites that hold a setup and no test
-    VAR    ${settings} =    *** Settings ***\nLibrary${SPACE * 4}PoolManagerLibrary\nSuite Setup${SPACE * 4}Daemon Should Run\n
+    VAR    ${settings} =
+    ...    *** Settings ***\nLibrary${SPACE * 4}PoolManagerLibrary\nSuite Setup${SPACE * 4}Daemon Should Run\n
     Write Suite    robot/no_tests/__init__.robot    ${settings}
     Write Suite    robot/no_tests/words.robot    ${settings}*** Keywords ***\nA step\n${SPACE * 4}Daemon Should Run\n

@@ -1,10 +1,13 @@
 *** Settings ***
-Documentation       What a failed scenario leaves for the one who has to find out why: the message, the report in log.html, the logs.
+Documentation    What a failed scenario leaves for the one who has to find out why: the message, the report in log.html, the logs.
 ...
-...                 The scenarios of `_must_fail` are run once for all tests here; each says in its documentation how it must fail.
-Resource            runs.resource
-Suite Setup         Run The Scenarios That Must Fail
-Test Tags           harness
+...              The scenarios of `_must_fail` are run once for all tests here; each says in its documentation how it must fail.
+
+Resource         runs.resource
+
+Suite Setup      Run The Scenarios That Must Fail
+
+Test Tags        harness
 
 
 *** Test Cases ***
@@ -19,7 +22,7 @@ The exit code is the number of failed tests
 
 The folder for the results is made, with all four files in it
     [Tags]    B-HARNESS-005
-    Then results/ was made, and holds output.xml, log.html, report.html and xunit.xml
+    Then the folder was made, and holds output.xml, log.html, report.html and xunit.xml
     And all four tell of the same tests
 
 The report holds the last lines of the engine and of the daemon, and the events
@@ -72,7 +75,7 @@ The exit code is the number of failed tests
     ${failed} =    Get Suite Run Tests    FAIL
     Suite Run Should End With    ${{ len($failed) }}
 
-Results/ was made, and holds ${files}
+The folder was made, and holds ${files}
     ${folder} =    Get Suite Run Results
     ${names} =    Evaluate    re.split(r', | and ', $files)
     FOR    ${name}    IN    @{names}
@@ -94,20 +97,20 @@ All four tell of the same tests
 
 The report of "${test}" shows the engine's line "${line}"
     ${report} =    Get Failure Report    ${test}
-    VAR    ${REPORT} =    ${report}    scope=TEST
+    VAR    ${SHOWN} =    ${report}    scope=TEST
     ${lines} =    Report Section    ${report}    Last lines of engine-pool-
     Should Contain    ${lines}    ${line}
 
 It shows the daemon's record of the engine's exit code ${code}
-    ${lines} =    Report Section    ${REPORT}    The daemon's last lines
+    ${lines} =    Report Section    ${SHOWN}    The daemon's last lines
     Should Contain    ${lines}    "exit_code": ${code}
 
 It shows the event of phase ${phase}
-    ${lines} =    Report Section    ${REPORT}    Events
+    ${lines} =    Report Section    ${SHOWN}    Events
     Should Match Regexp    ${lines}    (?m)^#\\d+ [\\d:.]+ phase pool-\\w+/r0 loading → ${phase} ENGINE_EXITED
 
 It shows ${code} as the pool's last error
-    Should Match Regexp    ${REPORT}    Phase <b>backoff</b>, ready False. Last error: <b>${code}</b> .*exit code 3
+    Should Match Regexp    ${SHOWN}    Phase <b>backoff</b>, ready False. Last error: <b>${code}</b> .*exit code 3
 
 The picture of "${test}" shows ${phases}
     ${report} =    Get Failure Report    ${test}

@@ -4,6 +4,7 @@ from PoolManagerLibrary.runner import (
     FEATURE_PATH,
     RunnerError,
     choose_suites,
+    claim_results,
     default_options,
     has_tests,
     parse,
@@ -71,3 +72,14 @@ def test_defaults_stand_back_behind_what_is_given(folder):
 def test_a_run_ends_as_robot_ends(folder):
     arguments = ["--quiet", "--output", "none", "--log", "none", "--report", "none", "--xunit", "none"]
     assert run([*arguments, str(folder / "robot")], {}, folder) == 0
+
+
+def test_a_run_beside_another_has_results_of_its_own(folder, capsys):
+    first, claim = claim_results(folder)
+    second, _ = claim_results(folder)
+    assert first == folder / "results"
+    assert second.parent == first
+    assert str(second) in capsys.readouterr().err
+    assert f"REPORT_DIR:{second}" in default_options(parse([]), folder, second)
+    claim.close()
+    assert claim_results(folder)[0] == first

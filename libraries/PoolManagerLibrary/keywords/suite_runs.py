@@ -108,6 +108,16 @@ class SuiteRunKeywords(Keywords):
         self._run(run).interrupt()
 
     @keyword
+    def wait_for_suite_run(self, timeout: timedelta = RUN_LIMIT, run: SuiteRun | None = None) -> SuiteRun:
+        """Waits for the end of a run and returns it, without judging how it ended.
+
+        Example:
+        | ${run} = | Wait For Suite Run | 60 s |
+        """
+        self._run(run).wait(seconds(timeout))
+        return self._run(run)
+
+    @keyword
     def suite_run_should_end_with(self, code: int, run: SuiteRun | None = None, timeout: timedelta = RUN_LIMIT) -> None:
         """Waits for the end of a run and checks its exit code.
 

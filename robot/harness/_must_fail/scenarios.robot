@@ -1,10 +1,11 @@
 *** Settings ***
-Documentation       Scenarios that must fail, each with the message that its documentation says (``*`` is any text).
-...                 A scenario without a documentation passes. A run of a folder does not see them, for the folder's name begins with ``_``:
-...                 `failure_report.robot` runs them. By hand: ``bdd-runner robot/harness/_must_fail``.
-Resource            PoolManagerResources/scenario.resource
-Library             OperatingSystem
-Library             Process
+Documentation    Scenarios that must fail, each with the message that its documentation says (``*`` is any text).
+...              A scenario without a documentation passes. A run of a folder does not see them, for the folder's name begins with ``_``:
+...              `failure_report.robot` runs them. By hand: ``bdd-runner robot/harness/_must_fail``.
+
+Resource         PoolManagerResources/scenario.resource
+Library          OperatingSystem
+Library          Process
 
 
 *** Test Cases ***
@@ -14,7 +15,8 @@ A state that does not come
     ...    Pool pool-*: phase backoff, ready False, live False, desired running
     ...    Last error: ENGINE_EXITED at 20*: *code 3*
     ...    Latest events (preload of the pool at *): * loading → backoff ENGINE_EXITED * restart_scheduled *
-    Given a pool whose engine logs "these are my last words" and exits with code 3 while loading    restart.initial_ms=30 s
+    Given a pool whose engine logs "these are my last words" and exits with code 3 while loading
+    ...    restart.initial_ms=30 s
     When the pool is preloaded
     Then the pool reaches phase backoff within 10 s
     And the pool is in phase ready within 400 ms
