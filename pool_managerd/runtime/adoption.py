@@ -184,8 +184,8 @@ class Adoption:
             details={"marker": marker},
         )
 
-    def resume(self, pool: Pool, replica: Replica) -> None:
-        """Let a replica go on from where it was."""
+    def resume(self, pool: Pool, replica: Replica) -> bool:
+        """Let a replica go on from where it was; true if it simply has to be started."""
         was = self._was.get((pool.id, replica.replica_id), replica.state)
         rest = _at_rest(was)
         if replica.run is not None:
@@ -207,7 +207,8 @@ class Adoption:
             replica.state = replace(rest, phase=Phase.HALF_OPEN)
             replica.signal(Input(Signal.TRIAL))
         else:
-            replica.start(Input(Signal.START), trigger="serve")
+            return True
+        return False
 
     def _announce(self, replica: Replica, run: Run) -> None:
         self.host.bus.publish(

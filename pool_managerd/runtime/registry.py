@@ -27,6 +27,7 @@ from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.loading import learn
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.reloading import PoolReload
+from pool_managerd.runtime.replica import Replica
 from pool_managerd.runtime.store import Delete
 
 #: How long, in seconds, the daemon's end waits for engines that neither SIGTERM nor SIGKILL ends.
@@ -124,12 +125,21 @@ class Registry:
         if adoption is None:
             raise RuntimeError("restore comes before begin")
         self.devices.connect()
+        due: list[tuple[Pool, Replica]] = []
         for pool in self.pools.values():
-            for replica in pool.replicas.values():
-                adoption.resume(pool, replica)
+            due += [(pool, replica) for replica in pool.replicas.values() if adoption.resume(pool, replica)]
             self._resume_operation(pool)
             pool.arm_expiry()
             pool.post()
+        self.host.start_task(self._start_in_turn(due), "first starts")
+
+    @staticmethod
+    async def _start_in_turn(due: list[tuple[Pool, Replica]]) -> None:
+        """Start one replica after the other, and let callers in between: a start costs the loop about a millisecond."""
+        for pool, replica in due:
+            if replica.state.phase is Phase.STOPPED and pool.desired is Desired.RUNNING and not pool.removed:
+                replica.start(Input(Signal.START, reason="the daemon starts"), trigger="serve")
+                await asyncio.sleep(0)
 
     def _restore_pool(self, config: PoolConfig, document: dict[str, Any] | None) -> Pool:
         desired = Desired.RUNNING if config.preload else Desired.STOPPED
