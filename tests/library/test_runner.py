@@ -76,10 +76,13 @@ def test_a_run_ends_as_robot_ends(folder):
 
 def test_a_run_beside_another_has_results_of_its_own(folder, capsys):
     first, claim = claim_results(folder)
-    second, _ = claim_results(folder)
+    with claim:
+        second, other = claim_results(folder)
+        other.close()
     assert first == folder / "results"
     assert second.parent == first
     assert str(second) in capsys.readouterr().err
     assert f"REPORT_DIR:{second}" in default_options(parse([]), folder, second)
+    again, claim = claim_results(folder)
     claim.close()
-    assert claim_results(folder)[0] == first
+    assert again == first

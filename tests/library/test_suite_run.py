@@ -19,9 +19,7 @@ def test_it_runs_in_folders_of_its_own(tmp_path):
 
 
 def test_files_outside_results_are_found(tmp_path):
-    done = run(
-        tmp_path, "import os; os.mkdir('results'); open('results/a', 'w'); open('b', 'w'); open('../tmp/c', 'w')"
-    )
+    done = run(tmp_path, "import os; os.mkdir('results'); [open(f, 'w') for f in ('results/a', 'b', '../tmp/c')]")
     assert done.wait(30) == 0
     assert done.left_behind() == [
         f"The file {tmp_path}/project/b is left.",
@@ -40,15 +38,17 @@ def test_a_process_that_is_left_is_found_and_ended(tmp_path):
 
 def test_one_that_does_not_end_is_ended(tmp_path):
     slow = run(tmp_path, "import time; time.sleep(600)")
-    with pytest.raises(ExpectationFailed, match="should end within 0.1 s"):
+    with pytest.raises(ExpectationFailed, match=r"should end within 0\.1 s"):
         slow.wait(0.1)
     assert slow.code == -9
     assert slow.left_behind() == []
 
 
 def test_only_serve_counts_as_a_daemon(tmp_path):
-    code = "import os, subprocess as s; [s.run([os.environ['BDD_POOL_MANAGERD'], *a]) for a in (['--version'], ['serve', '--help'])]"
-    done = run(tmp_path, code)
+    calls = (
+        "for words in (['--version'], ['serve', '--help']): subprocess.run([os.environ['BDD_POOL_MANAGERD'], *words])"
+    )
+    done = run(tmp_path, f"import os, subprocess\n{calls}")
     assert done.wait(60) == 0
     assert done.daemons == 1
 
