@@ -290,12 +290,19 @@ class Replica:
 
     async def _to_its_end(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Whatever goes wrong, the replica hears of it: no phase is for ever because its work died."""
-        try:
-            await work()
-        except Exception as error:
-            self._give_back_unused()
-            self.fail(_internal(self, error))
-            raise
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                if self.state.phase is not Phase.STOPPING:
+                    self._give_back_unused()
+                    self.fail(_internal(self, error))
+                    raise
+                # A stop has only one way to end.
+                _log.exception("stopping %s", self.name)
+                await asyncio.sleep(STOP_RETRY_S)
+            else:
+                return
 
     def _cancel_work(self) -> None:
         work, self._work = self._work, None

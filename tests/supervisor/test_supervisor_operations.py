@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from supervisor_world import QUICK, alive, pool, until
+from supervisor_world import QUICK, pool, until
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.phases import Desired
@@ -135,7 +135,7 @@ async def test_a_failed_reload_brings_the_old_model_back_and_leaves_the_breaker_
         )
         assert w.replica().run.process.pid == pid
         w.place.control(exit_code=3)
-        await until(lambda: not alive(pid))
+        await w.phase("backoff")
         w.place.control()
         await w.phase("ready")
         failures = w.replica().state.history.failures

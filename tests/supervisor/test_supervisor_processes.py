@@ -5,6 +5,7 @@ import asyncio
 from supervisor_world import alive, pool, until
 
 from pool_managerd.core.errors import Code
+from pool_managerd.runtime.release import Releasing
 
 
 async def test_an_engine_that_ignores_sigterm_is_killed_and_the_event_says_so(world):
@@ -87,6 +88,21 @@ async def test_a_port_taken_from_the_range_is_replaced_without_a_failure(world):
         history = w.replica().state.history
         assert (history.failures, history.restart_count) == (0, 0)
         assert w.host.ports._taken == {w.replica().run.spec.port}
+
+
+async def test_a_stop_goes_on_after_a_fault_of_our_own(world, monkeypatch):
+    real = Releasing.of
+
+    def of(*args):
+        monkeypatch.setattr(Releasing, "of", real)
+        raise RuntimeError("a fault")
+
+    async with world() as w:
+        await w.phase("ready")
+        pid = w.replica().run.process.pid
+        monkeypatch.setattr(Releasing, "of", of)
+        await w.service.drain("p", deadline_ms=0, wait_s=5)
+        assert (w.replica().state.phase, alive(pid), w.place.pid_file()) == ("stopped", False, None)
 
 
 async def test_nothing_is_started_while_the_daemon_ends(world):
