@@ -48,7 +48,7 @@ Restarts of the daemon do not bring it back
     And the pool runs other.gguf
     When the daemon is stopped and started again
     Then the pool is in phase ready within 10 s
-    And the engine is another process
+    And the adopted engine has ended, and another one runs
     And the pool runs other.gguf
 
 A config that names another model ends the override
@@ -69,6 +69,13 @@ A config that names another model ends the override
 
 
 *** Keywords ***
+The adopted engine has ended, and another one runs
+    [Documentation]    Its parent was killed, so that it is for the host's first process to bury it.
+    ${old} =    Get Events    the pool    kind=adopted
+    ${pid} =    Get Engine Pid
+    Should Not Be Equal    ${pid}    ${old}[-1][details][pid]
+    Process Should Be Gone    ${old}[-1][details][pid]    zombie_allowed=True
+
 The pool runs ${model}
     [Documentation]    Its status, its handoff file and its engine's command line say so.
     Status and handoff show ${model} and version simulated-1
