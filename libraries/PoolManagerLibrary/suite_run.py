@@ -125,16 +125,18 @@ class SuiteRun:
         """How often it has started a daemon."""
         return len(self._starts.read_text(encoding="ascii").split())
 
-    def results(self, folder: str = "results") -> Path:
-        """Where its results are."""
-        return self.project / folder
+    @property
+    def results(self) -> Path:
+        """Where its results are: as it says itself, else ``results/``."""
+        said = re.search(r"^Output: +(.+)/output\.xml$", self.console, re.MULTILINE)
+        return Path(said[1]) if said else self.project / "results"
 
-    def tests(self, folder: str = "results") -> list[result.TestCase]:
+    def tests(self) -> list[result.TestCase]:
         """All tests, as its output.xml has them.
 
         :raises ExpectationFailed: if there is no output.xml.
         """
-        path = self.results(folder) / "output.xml"
+        path = self.results / "output.xml"
         if not path.is_file():
             raise ExpectationFailed(f"The run has written no {path}. It said:\n{self.console}")
         return list(ExecutionResult(str(path)).suite.all_tests)

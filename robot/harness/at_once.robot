@@ -8,66 +8,54 @@ Test Tags        harness
 
 
 *** Test Cases ***
-Two runs at the same time pass and share nothing
+Two runs at the same time, one of them by pabot in two processes, pass and share nothing
     [Tags]    B-HARNESS-008    B-HARNESS-009
-    Given a folder, and a place where two runs can meet
-    When two runs of bdd-runner are started in it at the same time
-    Then both pass, each in a folder for its results of its own
-    And no port, state folder, device folder or results folder was that of both
-    And nothing is left of the run
-
-The processes of a parallel run pass and share nothing
-    [Tags]    B-HARNESS-008    B-HARNESS-009
-    Given a folder, and a place where two runs can meet
-    When bdd-runner is run    --parallel    2    ${CURDIR}/_runs/meeting.robot    ${CURDIR}/_runs/meeting_again.robot
-    ...    MEETING=${MEETING}
-    Then the run ends with exit code 0
-    And both tests stand in one report
-    And no port, state folder, device folder or results folder was that of both
-    And the run has started 2 daemons
-    And nothing is left of the run
+    Given a folder, and a place where three processes can meet
+    When a run and a parallel run of bdd-runner are started in it at the same time
+    Then both pass, each with its tests in a report of its own
+    And the parallel run has started 2 daemons
+    And no port, state folder, device folder or results folder was that of two
+    And nothing is left of both runs
 
 
 *** Keywords ***
-A folder, and a place where two runs can meet
+A folder, and a place where three processes can meet
     ${folder} =    Prepare Run Folder
     VAR    ${MEETING} =    ${folder}/../meeting    scope=TEST
     Create Directory    ${MEETING}
 
-Two runs of bdd-runner are started in it at the same time
+A run and a parallel run of bdd-runner are started in it at the same time
     VAR    &{environment} =    MEETING=${MEETING}
-    ${first} =    Start Suite Run    ${CURDIR}/_runs/meeting.robot    environment=${environment}
-    ${second} =    Start Suite Run    ${CURDIR}/_runs/meeting.robot    environment=${environment}
-    VAR    @{RUNS} =    ${first}    ${second}    scope=TEST
+    ${single} =    Start Suite Run    ${CURDIR}/_runs/meeting.robot    environment=${environment}
+    ${parallel} =    Start Suite Run
+    ...    --parallel
+    ...    2
+    ...    ${CURDIR}/_runs/meeting.robot
+    ...    ${CURDIR}/_runs/meeting_again.robot
+    ...    environment=${environment}
+    VAR    ${SINGLE} =    ${single}    scope=TEST
+    VAR    ${PARALLEL} =    ${parallel}    scope=TEST
 
-Both pass, each in a folder for its results of its own
-    ${first} =    The Message Of The Test That Passed In    ${RUNS}[0]
-    ${second} =    The Message Of The Test That Passed In    ${RUNS}[1]
-    VAR    @{TOLD} =    ${first}    ${second}    scope=TEST
+Both pass, each with its tests in a report of its own
+    ${first} =    What The Tests Of A Run Have Told    ${SINGLE}    1
+    ${others} =    What The Tests Of A Run Have Told    ${PARALLEL}    2
+    VAR    @{TOLD} =    @{first}    @{others}    scope=TEST
 
-The message of the test that passed in
-    [Arguments]    ${run}
+What the tests of a run have told
+    [Arguments]    ${run}    ${count}
     Suite Run Should End With    0    ${run}
-    ${results} =    Get Results Of    ${run}
-    ${tests} =    Get Suite Run Tests    PASS    ${run}    ${results}
-    Length Should Be    ${tests}    1
-    RETURN    ${tests[0].message}
+    ${tests} =    Get Suite Run Tests    PASS    ${run}
+    Length Should Be    ${tests}    ${count}
+    RETURN    ${{ [test.message.split() for test in $tests] }}
 
-Get results of
-    [Documentation]    One of the two has ``results/``, the other a folder in it, and says so.
-    [Arguments]    ${run}
-    ${console} =    Get Suite Run Output    run=${run}
-    ${found} =    Evaluate    [line for line in $console.splitlines() if line.startswith('Output:')]
-    RETURN    ${{ str(pathlib.Path($found[0].split(None, 1)[1]).parent) }}
+The parallel run has started ${count} daemons
+    Get Suite Run Daemons    ==    ${count}    ${PARALLEL}
 
-Both tests stand in one report
-    ${tests} =    Get Suite Run Tests    PASS
-    Length Should Be    ${tests}    2
-    VAR    @{TOLD} =    ${{ $tests[0].message }}    ${{ $tests[1].message }}    scope=TEST
+No port, state folder, device folder or results folder was that of two
+    ${all} =    Evaluate    sum($TOLD, [])
+    Length Should Be    ${all}    18
+    Length Should Be    ${{ set($all) }}    18    Some were told twice: ${all}
 
-No port, state folder, device folder or results folder was that of both
-    ${first} =    Evaluate    $TOLD[0].split()
-    ${second} =    Evaluate    $TOLD[1].split()
-    Length Should Be    ${first}    6
-    Length Should Be    ${second}    6
-    Should Be Empty    ${{ set($first) & set($second) }}
+Nothing is left of both runs
+    Suite Run Should Leave Nothing    ${SINGLE}
+    Suite Run Should Leave Nothing    ${PARALLEL}

@@ -131,33 +131,31 @@ class SuiteRunKeywords(Keywords):
             )
 
     @keyword
-    def get_suite_run_tests(
-        self, status: str | None = None, run: SuiteRun | None = None, results: str = "results"
-    ) -> list[result.TestCase]:
+    def get_suite_run_tests(self, status: str | None = None, run: SuiteRun | None = None) -> list[result.TestCase]:
         """Returns the tests of a run as its output.xml has them (``name``, ``status``, ``message`` …).
 
         Example:
         | ${tests} = | Get Suite Run Tests | SKIP |
         """
-        return [test for test in self._run(run).tests(results) if status in {None, test.status}]
+        return [test for test in self._run(run).tests() if status in {None, test.status}]
 
     @keyword
-    def get_suite_run_results(self, run: SuiteRun | None = None, results: str = "results") -> str:
+    def get_suite_run_results(self, run: SuiteRun | None = None) -> str:
         """Returns the folder that a run wrote its results to.
 
         Example:
         | ${folder} = | Get Suite Run Results |
         """
-        return str(self._run(run).results(results))
+        return str(self._run(run).results)
 
     @keyword
-    def get_suite_run_page(self, name: str, run: SuiteRun | None = None, results: str = "results") -> str:
+    def get_suite_run_page(self, name: str, run: SuiteRun | None = None) -> str:
         """Returns all texts that log.html or report.html of a run show.
 
         Example:
         | ${text} = | Get Suite Run Page | log.html |
         """
-        return html_text(self._run(run).results(results) / name)
+        return html_text(self._run(run).results / name)
 
     @keyword
     def suite_run_should_have_run(self, *names: str, run: SuiteRun | None = None) -> None:
@@ -224,7 +222,7 @@ class SuiteRunKeywords(Keywords):
     # -- its report -----------------------------------------------------------------------------------------------
 
     @keyword
-    def failures_should_be_as_documented(self, run: SuiteRun | None = None, results: str = "results") -> int:
+    def failures_should_be_as_documented(self, run: SuiteRun | None = None) -> int:
         """Checks that every test that has a documentation failed with it as its message, and every other one passed.
 
         In the documentation ``*`` stands for any text. Returns how many tests failed.
@@ -233,7 +231,7 @@ class SuiteRunKeywords(Keywords):
         | Failures Should Be As Documented |
         """
         problems = []
-        tests = self._run(run).tests(results)
+        tests = self._run(run).tests()
         for test in tests:
             if not test.doc:
                 if not test.passed:
@@ -245,17 +243,17 @@ class SuiteRunKeywords(Keywords):
         return sum(test.failed for test in tests)
 
     @keyword
-    def get_failure_report(self, test: str, run: SuiteRun | None = None, results: str = "results") -> str:
+    def get_failure_report(self, test: str, run: SuiteRun | None = None) -> str:
         """Returns the report that log.html shows for a failed test, as HTML.
 
         Example:
         | ${html} = | Get Failure Report | A state that does not come |
         """
-        found = next((one for one in self._run(run).tests(results) if one.name == test), None)
+        found = next((one for one in self._run(run).tests() if one.name == test), None)
         if found is None or not found.has_teardown:
             raise ExpectationFailed(f"The run had no test '{test}' with a report.")
         html = [str(message.message) for message in _messages(found.teardown) if message.html]
-        shown = html_text(self._run(run).results(results) / "log.html")
+        shown = html_text(self._run(run).results / "log.html")
         report = next((text for text in html if text.startswith("<h3>")), None)
         if report is None:
             raise ExpectationFailed(f"The test '{test}' has no report.")
@@ -294,13 +292,13 @@ class SuiteRunKeywords(Keywords):
         return [bar.findtext(f"{space}title", "") for bar in bars]
 
     @keyword
-    def report_links(self, report: str, run: SuiteRun | None = None, results: str = "results") -> dict[str, str]:
+    def report_links(self, report: str, run: SuiteRun | None = None) -> dict[str, str]:
         """Follows the links of a failure's report from log.html, and returns the texts behind them by their names.
 
         Example:
         | ${files} = | Report Links | ${html} |
         """
-        base = self._run(run).results(results)
+        base = self._run(run).results
         texts = {}
         for link, name in re.findall(r'<a href="(.*?)">(.*?)</a>', report):
             path = base / unquote(unescape(link))
@@ -310,14 +308,14 @@ class SuiteRunKeywords(Keywords):
         return texts
 
     @keyword
-    def get_junit_counts(self, run: SuiteRun | None = None, results: str = "results") -> dict[str, int]:
+    def get_junit_counts(self, run: SuiteRun | None = None) -> dict[str, int]:
         """Returns the numbers of tests, failures, errors and skipped tests in a run's JUnit file, and of its cases.
 
         Example:
         | ${counts} = | Get JUnit Counts |
         | Should Be Equal | ${counts}[failures] | ${2} |
         """
-        root = ET.parse(self._run(run).results(results) / "xunit.xml").getroot()  # noqa: S314  # made by our own run
+        root = ET.parse(self._run(run).results / "xunit.xml").getroot()  # noqa: S314  # made by our own run
         if root.tag not in {"testsuite", "testsuites"}:
             raise ExpectationFailed(f"xunit.xml should be a JUnit file, its root is {root.tag}.")
         counts = {name: int(root.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}

@@ -8,5 +8,5 @@ Resource         meeting.resource
 Another run has a daemon, an engine and files meanwhile
     Given a ready pool whose engine starts a child
     Then the daemon, its state and the engine are told
-    And two runs have come as far
+    And three processes have come as far
     And the pool is ready
