@@ -357,7 +357,7 @@ class PoolManagerService:
 
     async def renew_lease(self, pool_id: str, lease_id: str, *, ttl_ms: int | None = None) -> LeaseStatus:
         """Move a lease's expiry to a full TTL from now."""
-        pool = self.registry.get(pool_id)
+        pool = self.registry.of_lease(pool_id, lease_id)
         ttl = None if ttl_ms is None else _check_ttl(pool, ttl_ms)
         lease = pool.leases.renewed(lease_id, now=self.host.clock(), ttl_ms=ttl)
         await self.host.store.commit([Put("lease", lease_id, lease.as_json())])
@@ -370,7 +370,7 @@ class PoolManagerService:
 
     async def release_lease(self, pool_id: str, lease_id: str) -> None:
         """End a lease; ending it again is fine."""
-        pool = self.registry.get(pool_id)
+        pool = self.registry.of_lease(pool_id, lease_id)
         lease = pool.leases.end(lease_id, LeaseEnd.RELEASED, "its holder released it")
         if lease is None:
             return

@@ -18,6 +18,10 @@ from pool_managerd.runtime.run import Run
 from pool_managerd.runtime.sockets import owned_by
 
 
+#: How long the kernel may take between freeing a dying process' memory and telling of its end, in seconds.
+ENDING_S = 0.2
+
+
 @dataclass(slots=True)
 class Loading:
     """What the last probe saw, for the error of a load that never ends."""
@@ -183,5 +187,13 @@ async def check_residency(host: Host, run: Run) -> None:
         run.need,
         host.config.devices.residency_tolerance,
     )
-    if error is not None:
-        raise error
+    if error is None or (error.code is Code.CPU_SPILLOVER and await _is_ending(run)):
+        return
+    raise error
+
+
+async def _is_ending(run: Run) -> bool:
+    """Whether the engine is gone, or goes right now: a dying process gives its memory back before its end is told."""
+    if run.process.running:
+        await asyncio.wait([run.process.exited], timeout=ENDING_S)
+    return not run.process.running

@@ -102,6 +102,14 @@ class Registry:
             )
         return pool
 
+    def of_lease(self, pool_id: str, lease_id: str) -> Pool:
+        """The pool that a lease is on: one that the config no longer has still waits for its leases to be given back.
+
+        :raises PoolManagerError: POOL_NOT_FOUND with the asked id.
+        """
+        leaving = self._leaving.get(pool_id)
+        return leaving.pool if leaving is not None and leaving.pool.leases.has(lease_id) else self.get(pool_id)
+
     # -- the start -------------------------------------------------------------------------------------------------
 
     async def restore(self) -> None:

@@ -144,6 +144,7 @@ class Replica:
         self.forced: bool | None = None
         self.stopped_with: ExitStatus | None = None
         self._work: asyncio.Task[Any] | None = None
+        self._spawning: asyncio.Task[Any] | None = None
         self._leftovers: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stable_timer: asyncio.TimerHandle | None = None
@@ -266,7 +267,7 @@ class Replica:
             case Action.PREFLIGHT:
                 self._begin(self._preflight, "preflight")
             case Action.SPAWN:
-                self._begin(self._spawn, "spawn")
+                self._begin_spawn(self._spawn)
             case Action.LOAD:
                 self._begin(self._load, "load")
             case Action.WATCH:
@@ -288,13 +289,18 @@ class Replica:
         self._cancel_work()
         self._work = self.host.start_task(self._to_its_end(work), f"{name} {self.name}")
 
+    def _begin_spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """What makes a process is never cancelled: a stop waits until the process is there, and then ends it."""
+        self._cancel_work()
+        self._spawning = self.host.start_task(self._to_its_end(work), f"spawn {self.name}")
+
     async def _to_its_end(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Whatever goes wrong, the replica hears of it: no phase is for ever because its work died."""
         while True:
             try:
                 await work()
             except Exception as error:
-                if self.state.phase is not Phase.STOPPING:
+                if work != self._stop:
                     self._give_back_unused()
                     self.fail(_internal(self, error))
                     raise
@@ -370,7 +376,7 @@ class Replica:
             raise
         self.run = run
         self._attach(run)
-        self.signal(Input(Signal.SPAWNED))
+        self.signal(Input(Signal.SPAWNED))  # which means nothing if it is being stopped by now
 
     def adopt(self, run: Run) -> None:
         """Take over an engine that was started by an earlier daemon."""
@@ -407,6 +413,8 @@ class Replica:
             error.details["log_tail"] = log_tail(self.log_path, run.log_offset)
             self.fail(error)
             return
+        if not run.process.running:
+            return  # its end is judged where it is noticed
         run.was_ready = True
         self.version = run.version
         self.host.reservations.update(self.key, resident=True)
@@ -423,6 +431,8 @@ class Replica:
             self.fail(error)
 
     async def _stop(self) -> None:
+        if self._spawning is not None:
+            await asyncio.wait([self._spawning])
         run = self.run
         self.forced = self.stopped_with = None
         note = "nothing was running"
@@ -476,7 +486,7 @@ class Replica:
                 self.fail(_port_taken(run))
                 return
             if run.port_attempts < PORT_ATTEMPTS:
-                self._begin(partial(self._respawn, run), "respawn")
+                self._begin_spawn(partial(self._respawn, run))
                 return
         ready = self.state.phase in {Phase.READY, Phase.DRAINING}
         uptime_s = self.host.clock() - run.spawned_at
@@ -500,6 +510,8 @@ class Replica:
         self.run = fresh
         self._attach(fresh)
         self.persist()
+        if self.state.phase is not Phase.LOADING:
+            return
         announce.moved_port(self, run.spec.port)
         self._begin(self._load, "load")
 
@@ -677,6 +689,8 @@ class Replica:
     def close(self) -> None:
         """Stop all work without touching the process (the daemon ends and leaves its engines)."""
         self._cancel_work()
+        if self._spawning is not None:
+            self._spawning.cancel()
         for timer in (self._timer, self._stable_timer):
             if timer is not None:
                 timer.cancel()

@@ -161,7 +161,9 @@ class World:
                 while replica.state.phase not in wanted:
                     await owner.changed()
         except TimeoutError:
-            raise AssertionError(f"{replica.name} is {replica.state.phase}, not {phases}") from None
+            raise AssertionError(
+                f"{replica.name} is {replica.state.phase}, not {phases}: {replica.state.failure}"
+            ) from None
 
     def of(self, kind: str, **fields: object) -> list:
         return [

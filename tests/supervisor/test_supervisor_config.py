@@ -161,3 +161,16 @@ async def test_a_pool_that_never_ran_shows_the_devices_of_its_mask(world):
         assert status.device_mask == uuids
         assert [replica.devices for replica in status.replicas] == [[uuids[0]], [uuids[1]]]
         assert (status.engine_version, status.last_error, status.live) == (None, None, False)
+
+
+async def test_the_leases_of_a_pool_that_leaves_can_be_renewed_and_given_back(world):
+    async with world(pool()) as w:
+        await w.phase("ready")
+        lease = await w.service.acquire_lease("p")
+        w.place.write("")
+        await w.service.reload_config()
+        with pytest.raises(PoolManagerError, match="there is no pool 'p'"):
+            w.service.get_pool("p")
+        await w.service.renew_lease("p", lease.lease_id)
+        await w.service.release_lease("p", lease.lease_id)
+        await until(lambda: w.of("drain", to="drained"))

@@ -5,6 +5,7 @@ import asyncio
 from supervisor_world import alive, pool, until
 
 from pool_managerd.core.errors import Code
+from pool_managerd.runtime import spawning
 from pool_managerd.runtime.release import Releasing
 
 
@@ -88,6 +89,28 @@ async def test_a_port_taken_from_the_range_is_replaced_without_a_failure(world):
         history = w.replica().state.history
         assert (history.failures, history.restart_count) == (0, 0)
         assert w.host.ports._taken == {w.replica().run.spec.port}
+
+
+async def test_an_engine_that_is_just_being_started_is_stopped_once_it_is_there(world, monkeypatch):
+    born = []
+    real = spawning.spawn
+
+    async def spawn(spec):
+        process = await real(spec)
+        born.append(process)
+        await asyncio.sleep(0.2)
+        return process
+
+    monkeypatch.setattr(spawning, "spawn", spawn)
+    async with world(pool(more="preload = false")) as w:
+        await w.service.preload("p")
+        await w.phase("starting")
+        _, result = await w.service.drain("p", wait_s=5)
+        assert result.outcome == "drained"
+        assert w.replica().state.phase == "stopped"
+        assert len(born) == 1
+        assert not born[0].running
+        assert (w.place.engines(), w.place.pid_file(), w.host.ports._taken) == (set(), None, set())
 
 
 async def test_a_stop_goes_on_after_a_fault_of_our_own(world, monkeypatch):

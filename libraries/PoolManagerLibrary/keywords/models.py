@@ -160,7 +160,7 @@ class ModelKeywords(Keywords):
         """Asks an engine that loads how it is, again and again, until it answers 200.
 
         Returns the ``statuses`` that it answered, and when it was asked for the last time before that (``last_bad``,
-        seconds since the epoch): whoever calls it ready earlier does not tell the truth. Say it right after the preload.
+        seconds since the epoch): whoever calls it ready earlier does not tell the truth. Say it after the preload.
 
         Example:
         | Preload Pool | the pool |
