@@ -17,7 +17,6 @@ from pool_managerd.runtime.probe import ProbeAnswer, ProbeFailed, http_request, 
 from pool_managerd.runtime.run import Run
 from pool_managerd.runtime.sockets import owned_by
 
-
 #: How long the kernel may take between freeing a dying process' memory and telling of its end, in seconds.
 ENDING_S = 0.2
 

@@ -495,7 +495,7 @@ class Replica:
     async def _respawn(self, run: Run) -> None:
         """Start the same plan on another port: no failure, no backoff, no restart counted."""
         await end_leftovers(run.process)
-        if self.run is not run or self.state.phase is not Phase.LOADING or self.plan is None:
+        if self.run is not run or not self._is_loading() or self.plan is None:
             return
         self.host.logs.unwatch(self.log_path)
         self.host.ports.release(run.spec.port)
@@ -510,10 +510,12 @@ class Replica:
         self.run = fresh
         self._attach(fresh)
         self.persist()
-        if self.state.phase is not Phase.LOADING:
-            return
-        announce.moved_port(self, run.spec.port)
-        self._begin(self._load, "load")
+        if self._is_loading():
+            announce.moved_port(self, run.spec.port)
+            self._begin(self._load, "load")
+
+    def _is_loading(self) -> bool:
+        return self.state.phase is Phase.LOADING
 
     def _on_line(self, run: Run, line: str) -> None:
         if run is not self.run or self.state.phase not in {Phase.LOADING, Phase.READY, Phase.DRAINING}:
