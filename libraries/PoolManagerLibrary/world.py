@@ -88,7 +88,8 @@ class World:
         for daemon in self.scenario.own_daemons:
             daemon.end()
         if self._shared is not None:
-            if self._shared.is_running:
+            # With pools, a scenario was broken off: nobody waits for its engines' time to stop.
+            if self._shared.is_running and not self._shared.pools:
                 self._shared.stop(timeout=5)
             self._shared.end()
         if self._remote is not None:

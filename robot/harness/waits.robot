@@ -10,16 +10,16 @@ Test Tags        harness    B-HARNESS-013
 A wait for a state fails at its timeout and says why
     [Setup]    A Pool Whose Engine Has Exited With Code 3
     [Template]    A wait in vain fails after its time, and names phase, error and events
-    Wait Until Pool Is Ready    the pool    200 ms
-    Wait Until Pool Phase    the pool    ready    200 ms
-    Pool Should Show    the pool    phase ready    within=200 ms
-    Pool Should Become    the pool    ready    200 ms
-    Phases Should Begin With    the pool    preflight, starting, loading, ready    within=200 ms
-    Last Error Should Be    the pool    MODEL_NOT_FOUND    within=200 ms
-    Wait Until Expression    status['ready']    200 ms
-    Wait For Event    the pool    within=200 ms    kind=pool_ready
-    Engine Process Count    the pool    should be    1    within=200 ms
-    State File Should Exist    handoff    the pool    within=200 ms
+    Wait Until Pool Is Ready    the pool    100 ms
+    Wait Until Pool Phase    the pool    ready    100 ms
+    Pool Should Show    the pool    phase ready    within=100 ms
+    Pool Should Become    the pool    ready    100 ms
+    Phases Should Begin With    the pool    preflight, starting, loading, ready    within=100 ms
+    Last Error Should Be    the pool    MODEL_NOT_FOUND    within=100 ms
+    Wait Until Expression    status['ready']    100 ms
+    Wait For Event    the pool    within=100 ms    kind=pool_ready
+    Engine Process Count    the pool    should be    1    within=100 ms
+    State File Should Exist    handoff    the pool    within=100 ms
 
 
 *** Keywords ***
@@ -31,7 +31,7 @@ A pool whose engine has exited with code 3
 A wait in vain fails after its time, and names phase, error and events
     [Arguments]    ${keyword}    @{arguments}    &{named}
     When ${keyword} is tried    @{arguments}    &{named}
-    Then it has failed after its 200 ms and not much later
+    Then it has failed after its 100 ms and not much later
     And the message shows phase backoff, the error with exit code 3, and the events up to it
 
 ${keyword} is tried
@@ -46,8 +46,8 @@ ${keyword} is tried
     END
     VAR    ${TOOK} =    ${{ time.monotonic() - $began }}    scope=TEST
 
-It has failed after its 200 ms and not much later
-    Should Be True    0.2 <= ${TOOK} < 5
+It has failed after its 100 ms and not much later
+    Should Be True    0.1 <= ${TOOK} < 5
 
 The message shows phase backoff, the error with exit code 3, and the events up to it
     Should Match Regexp    ${FAILURE}    (?m)^Pool pool-\\w+: phase backoff, ready False, live False
