@@ -37,13 +37,14 @@ A run and a parallel run of bdd-runner are started in it at the same time
     VAR    ${PARALLEL} =    ${parallel}    scope=TEST
 
 Both pass, each with its tests in a report of its own
+    Suite Run Should End With    0    ${SINGLE}
+    Suite Run Should End With    0    ${PARALLEL}
     ${first} =    What The Tests Of A Run Have Told    ${SINGLE}    1
     ${others} =    What The Tests Of A Run Have Told    ${PARALLEL}    2
     VAR    @{TOLD} =    @{first}    @{others}    scope=TEST
 
 What the tests of a run have told
     [Arguments]    ${run}    ${count}
-    Suite Run Should End With    0    ${run}
     ${tests} =    Get Suite Run Tests    PASS    ${run}
     Length Should Be    ${tests}    ${count}
     RETURN    ${{ [test.message.split() for test in $tests] }}
