@@ -52,8 +52,7 @@ def build_app(
     routes: list[BaseRoute] = [
         Route(path, handlers.endpoint(operations), methods=list(operations)) for path, operations in by_path.items()
     ]
-    document = json.dumps(openapi.document(service.version), indent=1).encode("ascii")
-    routes.extend(pages.routes(document))
+    routes.extend(pages.routes(lambda: json.dumps(openapi.document(service.version), indent=1).encode("ascii")))
     app = Starlette(routes=routes, exception_handlers={HTTPException: no_such_route})
     app.router.redirect_slashes = False
     return Edge(app, auth=auth, max_request_bytes=max_request_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -28,27 +29,29 @@ _PAGES = {
 }
 
 
-def routes(openapi: bytes) -> list[Route]:
-    """Make the routes; ``openapi`` is the document that ``/openapi.json`` serves."""
+def routes(openapi: Callable[[], bytes]) -> list[Route]:
+    """Make the routes; ``openapi`` makes the document that ``/openapi.json`` serves, when it is first asked for."""
     folder = files(__package__)
     found = [
-        Route(path, _serve((folder / name).read_bytes(), media_type), methods=["GET"])
+        Route(path, _serve((folder / name).read_bytes, media_type), methods=["GET"])
         for path, (name, media_type) in _PAGES.items()
     ]
     return [*found, Route("/openapi.json", _serve(openapi, "application/json"), methods=["GET"])]
 
 
-def _serve(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {
-        "content-type": media_type,
-        "etag": etag,
-        "cache-control": "no-cache",
-        "content-security-policy": CONTENT_SECURITY_POLICY,
-        "referrer-policy": "no-referrer",
-    }
+def _serve(read: Callable[[], bytes], media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    content_of = functools.cache(read)
 
     async def page(request: Request) -> Response:
+        content = content_of()
+        etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        headers = {
+            "content-type": media_type,
+            "etag": etag,
+            "cache-control": "no-cache",
+            "content-security-policy": CONTENT_SECURITY_POLICY,
+            "referrer-policy": "no-referrer",
+        }
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
         return Response(content, headers=headers)
