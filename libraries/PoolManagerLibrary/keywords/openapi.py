@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from robot.api import logger
+from robot.api import SkipExecution, logger
 from robot.api.deco import keyword
 
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
@@ -29,6 +30,20 @@ _MAX_WAIT_S = 3600
 _TIMEOUT_S = 5
 
 
+#: What comes with the extra `test` and only these keywords need.
+_EXTRA = ("hypothesis", "jsonschema", "openapi_spec_validator", "schemathesis")
+
+
+def _need_extra() -> None:
+    """Skip a test whose tools are not installed.
+
+    :raises SkipExecution: with the reason.
+    """
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SkipExecution(f"Needs {', '.join(missing)}: pip install 'pool-managerd-bdd[test]'.")
+
+
 class OpenapiKeywords(Keywords):
     """Keywords about ``/openapi.json``."""
 
@@ -39,6 +54,7 @@ class OpenapiKeywords(Keywords):
         Example:
         | ${document} = | Openapi Should Be Valid |
         """
+        _need_extra()
         from openapi_spec_validator import validate  # noqa: PLC0415  # an extra that only these keywords need
 
         document = self._document()
@@ -78,6 +94,7 @@ class OpenapiKeywords(Keywords):
         | Http Request | GET | /v2/pools/{pool} |
         | Answer Should Match Openapi | GET /v2/pools/{pool_id} |
         """
+        _need_extra()
         method, _, path = operation.partition(" ")
         _check_answer(self._document(), method, path, self.scenario.last_outcome())
 
@@ -94,6 +111,7 @@ class OpenapiKeywords(Keywords):
         Example:
         | ${sent} = | Send Generated Requests | seed=7 | examples=10 |
         """
+        _need_extra()
         document = self._document()
         pool_id = self.scenario.pool_id(name)
         daemon = self.daemon
