@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from robot import result, running
@@ -47,6 +48,32 @@ class ScenarioListener:
     def close(self) -> None:
         """End everything that the run has started."""
         self.world.close()
+
+
+class SharedProgressListener:
+    """One line per test for a run in several processes, on the one console that they share.
+
+    :param path: where the lines go: the pipe that ``bdd-runner --parallel`` reads, as a path.
+    """
+
+    ROBOT_LISTENER_API_VERSION = 3
+
+    def __init__(self, path: str) -> None:
+        self.stream = Path(path).open("w", encoding="utf-8")  # noqa: SIM115  # closed with the run
+
+    def end_test(self, data: running.TestCase, result: result.TestCase) -> None:
+        """Say how the test ended, in one write, so that lines of two processes never mix."""
+        del data
+        suite = result.parent.name if result.parent else ""
+        text = f"{result.status:4} {result.elapsed_time.total_seconds():6.2f} s  {suite}: {result.name}\n"
+        if result.status == "FAIL":
+            text += "    " + result.message.strip().replace("\n", "\n    ") + "\n"
+        self.stream.write(text)
+        self.stream.flush()
+
+    def close(self) -> None:
+        """The process has run all of its suites."""
+        self.stream.close()
 
 
 class ProgressListener:

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,7 +239,13 @@ def _pabot(processes: int, options: list[str], suites: list[str]) -> int:
     command = [program] if program else [sys.executable, "-m", "pabot.pabot"]
     # One robot process per share of the suites, so that each starts one daemon only; nothing is shared, so no pabotlib.
     command += ["--command", sys.executable, "-m", "robot", "--end-command"]
-    command += ["--processes", str(processes), "--chunk", "--no-pabotlib", *options, *suites]
+    command += ["--processes", str(processes), "--chunk", "--no-pabotlib", "--pabotconsole", "quiet"]
+    # pabot keeps what its robots print to itself. Any process can open our pipe by its path.
+    reading, writing = os.pipe()
+    pipe = f"/proc/{os.getpid()}/fd/{writing}"
+    command += ["--listener", f"PoolManagerLibrary.listener.SharedProgressListener:{pipe}", *options, *suites]
+    console = threading.Thread(target=_copy, args=(reading,), name="progress")
+    console.start()
     # pabot remembers here in which order it ran the suites; we have no use for that.
     order = Path(".pabotsuitenames")
     ours = not order.exists()
@@ -249,9 +256,19 @@ def _pabot(processes: int, options: list[str], suites: list[str]) -> int:
         except KeyboardInterrupt:
             # pabot has got the same Ctrl-C; it ends its runs in order.
             continue
+        os.close(writing)
+        console.join()
         if ours:
             order.unlink(missing_ok=True)
         return code
+
+
+def _copy(descriptor: int) -> None:
+    """Print what comes through a pipe until nobody can write to it any more."""
+    with os.fdopen(descriptor, encoding="utf-8") as lines:
+        for line in lines:
+            sys.stdout.write(line)
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
