@@ -83,7 +83,7 @@ class Adoption:
             if document is None:
                 pool.drop_override()
             return
-        replica.adopt(run)
+        replica.watching.adopt(run)
         self.kept.add((replica.pool_id, replica.replica_id))
         if document is None:
             # Nobody knows what its operator wanted, but that it runs.
@@ -199,7 +199,7 @@ class Adoption:
             replica.signal(Input(Signal.GONE, reason="it was stopped while no daemon was running"))
         elif was.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN} and was.next_restart_at is not None:
             replica.state = was
-            replica.resume_timer()
+            replica.timers.resume()
         elif was.phase in WITH_PROCESS and was.phase is not Phase.STOPPING:
             replica.state = replace(was, phase=Phase.LOADING if was.phase is Phase.STARTING else was.phase)
             replica.fail(self._died(replica))

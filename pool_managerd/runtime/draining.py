@@ -96,7 +96,7 @@ class PoolDrain:
                 replica.signal(Input(Signal.DRAIN, drain=DrainCause.OPERATOR, reason=f"drain by {self.trigger}"))
             elif self.trigger == "shutdown" and replica.state.phase in AT_REST | {Phase.STOPPING}:
                 # What it waits for is still there for the next daemon.
-                replica.pause()
+                replica.timers.pause()
             else:
                 replica.signal(Input(Signal.STOP, reason=f"stopped by {self.trigger}"))
         self.activity.task = pool.host.start_task(self._run(), f"drain {pool.id}")

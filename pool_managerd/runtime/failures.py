@@ -1,4 +1,4 @@
-"""What the end of a process, or a line in its log, means as a failure."""
+"""What the end of a process, a line in its log, or a fault of our own means as a failure."""
 
 from __future__ import annotations
 
@@ -101,4 +101,29 @@ def from_log_line(run: Run, fault: LogPattern, line: str, details: dict[str, Any
         classes.get(fault.code, FailureClass.CRASH),
         fault.cause,
         {"pid": run.process.pid, "line": line.strip()[:500], "engine_version": run.version, **(details or {})},
+    )
+
+
+def internal(pool_id: str, replica_id: str, error: Exception) -> Failure:
+    """A fault of our own: the replica is restarted like after a crash, and the log has the traceback."""
+    return Failure(
+        Code.INTERNAL,
+        f"pool {pool_id} replica {replica_id}: {type(error).__name__}: {error}",
+        "this is a fault of pool-managerd or of the host; the daemon's log has more",
+        FailureClass.CRASH,
+        "internal",
+        {},
+    )
+
+
+def port_taken(run: Run) -> Failure:
+    """Somebody was quicker to take a configured port; the next look before a start names the holder."""
+    spec = run.spec
+    return Failure(
+        Code.SPAWN_FAILED,
+        f"pool {spec.pool_id}: port {spec.port} on {spec.host} was taken while the engine started",
+        "free the port, or set `port = 0` for one from port_range; it is looked at again every 500 ms",
+        FailureClass.PORT,
+        "spawn_failed",
+        {"port": spec.port, "host": spec.host},
     )

@@ -48,7 +48,7 @@ async def _work(pool: Pool) -> None:
 async def _retire(pool: Pool, replica: Replica) -> None:
     """Drain and drop a replica that the config no longer has."""
     await _stop_gently(pool, replica)
-    await replica.cleaned_up()
+    await replica.stopping.cleaned_up()
     if replica.replica_id in pool.config.replica_ids:
         # The config has it again by now.
         pool.outdated.add(replica.replica_id)

@@ -316,7 +316,7 @@ class Registry:
         first = pool.config.replica_ids[0]
         operations = [Delete("pool", pool.id)]
         for replica_id, replica in pool.replicas.items():
-            await replica.cleaned_up()
+            await replica.stopping.cleaned_up()
             replica.forget()
             operations.append(Delete("replica", f"{pool.id}/{replica_id}"))
             try:
@@ -347,7 +347,7 @@ class Registry:
                 replica.replica_id in pool.outdated and replica.state.phase in AT_REST
             )
             if replica.state.phase is Phase.READY:
-                replica.arm_stable_timer()
+                replica.timers.arm_stable()
             elif startable and pool.desired is Desired.RUNNING and not reloading:
                 # What was wrong may have been put right.
                 pool.outdated.discard(replica.replica_id)
@@ -368,7 +368,7 @@ class Registry:
             await learn(run, pool.config)
             replica.version = run.version
             if replica.run is run:
-                replica.write_handoff()
+                replica.files.write_handoff()
                 replica.persist()
 
     # -- the end ---------------------------------------------------------------------------------------------------
@@ -422,4 +422,4 @@ async def _cleaned_up(pool: Pool, drain: asyncio.Task[Any]) -> None:
     """Wait until a drain is over and nothing is left of the pool's engines."""
     await asyncio.wait([drain])
     for replica in list(pool.replicas.values()):
-        await replica.cleaned_up()
+        await replica.stopping.cleaned_up()

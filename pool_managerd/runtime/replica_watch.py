@@ -1,0 +1,93 @@
+"""Following the process of one replica: its probes, its log and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pool_managerd.core.errors import PoolManagerError
+from pool_managerd.core.failures import FailureClass
+from pool_managerd.core.phases import WITH_PROCESS, Phase
+from pool_managerd.runtime.failures import from_exit, from_log_line, internal, log_tail, port_taken
+from pool_managerd.runtime.liveness import watch
+from pool_managerd.runtime.process import ExitStatus
+from pool_managerd.runtime.run import Run
+
+if TYPE_CHECKING:
+    from pool_managerd.runtime.replica import Replica
+
+_log = logging.getLogger(__name__)
+
+#: How often a port from the range may turn out to be taken within one start.
+PORT_ATTEMPTS = 8
+
+
+class ReplicaWatch:
+    """Judges what a replica's process does by itself."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+
+    def adopt(self, run: Run) -> None:
+        """Take over an engine that was started by an earlier daemon."""
+        replica = self.replica
+        replica.run = run
+        replica.host.ports.mark(run.spec.port)
+        replica.host.reservations.reserve(replica.key, run.need.per_device, ram=run.need.ram)
+        replica.last_need = run.need
+        self.attach(run)
+
+    def attach(self, run: Run) -> None:
+        """Follow the process and its log."""
+        replica = self.replica
+        replica.host.reservations.update(replica.key, pids={run.process.pid})
+        run.process.exited.add_done_callback(lambda future: self._on_exit(run, future))
+        replica.host.logs.watch(replica.log_path, run.log_offset, lambda line: self._on_line(run, line))
+
+    async def watch(self) -> None:
+        """Probe the Ready engine until it fails."""
+        replica = self.replica
+        run = replica.run
+        assert run is not None, "READY has a process"  # noqa: S101 - the table's promise
+        try:
+            await watch(replica.host, lambda: replica.owner.config, run)
+        except PoolManagerError as error:
+            error.details["log_tail"] = log_tail(replica.log_path, run.log_offset)
+            replica.fail(error)
+
+    def _on_exit(self, run: Run, exited: asyncio.Future[ExitStatus]) -> None:
+        replica = self.replica
+        if exited.cancelled() or run is not replica.run:
+            return
+        if replica.state.phase not in WITH_PROCESS or replica.state.phase is Phase.STOPPING:
+            return
+        try:
+            self._judge_exit(run, exited.result())
+        except Exception as error:  # noqa: BLE001 - it has ended, whatever its last words made of us
+            _log.exception("judging the end of %s failed", replica.name)
+            replica.fail(internal(replica.pool_id, replica.replica_id, error))
+
+    def _judge_exit(self, run: Run, status: ExitStatus) -> None:
+        replica = self.replica
+        lines = log_tail(replica.log_path, run.log_offset)
+        if replica.state.phase is Phase.LOADING and run.engine.exit_class(status.code, lines) == "port_in_use":
+            if run.fixed_port:
+                replica.fail(port_taken(run))
+                return
+            if run.port_attempts < PORT_ATTEMPTS:
+                replica.work.begin_spawn(partial(replica.starting.respawn, run))
+                return
+        ready = replica.state.phase in {Phase.READY, Phase.DRAINING}
+        uptime_s = replica.host.clock() - run.spawned_at
+        replica.fail(from_exit(run, status, was_ready=ready, lines=lines, uptime_s=uptime_s))
+
+    def _on_line(self, run: Run, line: str) -> None:
+        replica = self.replica
+        if run is not replica.run or replica.state.phase not in {Phase.LOADING, Phase.READY, Phase.DRAINING}:
+            return
+        fault = run.engine.log_fault(line)
+        if fault is not None and replica.state.after_stop is None:
+            failure = from_log_line(run, fault, line)
+            replica.fail(failure, let_leases_end=failure.failure_class is FailureClass.DRIVER)
