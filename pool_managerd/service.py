@@ -36,7 +36,8 @@ from pool_managerd.runtime.device_views import device_list
 from pool_managerd.runtime.draining import PoolDrain
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.pool import Pool
-from pool_managerd.runtime.registry import Registry, check_masks
+from pool_managerd.runtime.registry import Registry
+from pool_managerd.runtime.registry_config import check_masks
 from pool_managerd.runtime.reloading import PoolReload, ReloadOutcome
 from pool_managerd.runtime.store import Delete, Put
 from pool_managerd.runtime.waiting import wait_at_most

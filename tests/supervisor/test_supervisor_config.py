@@ -70,8 +70,8 @@ async def test_a_pool_that_is_still_leaving_cannot_come_back_yet(world):
             await w.service.reload_config()
         assert refused.value.code is Code.CONFLICT
         assert alive(pid)
-        w.registry._leaving["p"].drain.hurry()
-        await until(lambda: not w.registry._leaving)
+        w.registry.leaving.by_id["p"].drain.hurry()
+        await until(lambda: not w.registry.leaving.by_id)
         assert (w.place.pid_file(), w.place.handoff(), alive(pid)) == (None, None, False)
         await w.service.reload_config()
         await w.phase("ready")

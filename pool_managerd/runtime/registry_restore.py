@@ -1,0 +1,145 @@
+"""The daemon's start: pools as they were, engines that still run, and what the last daemon had promised."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pool_managerd.config import PoolConfig
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.events import EventKind
+from pool_managerd.core.leases import Lease, LeaseEnd
+from pool_managerd.core.phases import Desired, Phase
+from pool_managerd.core.replica import Input, Signal
+from pool_managerd.runtime.adoption import Adoption
+from pool_managerd.runtime.draining import PoolDrain
+from pool_managerd.runtime.pool import Pool
+from pool_managerd.runtime.reloading import PoolReload
+from pool_managerd.runtime.replica import Replica
+from pool_managerd.runtime.store import Delete
+
+if TYPE_CHECKING:
+    from pool_managerd.runtime.registry import Registry
+
+
+class RegistryRestore:
+    """Brings back what the store and the running engines tell of the time before."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.host = registry.host
+        self._adoption: Adoption | None = None
+
+    async def restore(self) -> None:
+        """Bring back what was, adopt what runs, and clean up what nobody wants. Nothing is started yet."""
+        store = self.host.store
+        replica_documents = store.load("replica")
+        pool_documents = store.load("pool")
+        self.registry.devices.restore(store.load("device"))
+        adoption = self._adoption = Adoption(self.host, replica_documents)
+        for config in self.host.config.pools:
+            pool = self._restore_pool(config, pool_documents.get(config.id))
+            for replica in pool.replicas.values():
+                adoption.restore(pool, replica)
+        self._restore_leases(store.load("lease"), adoption)
+        await adoption.clean_up()
+        self._forget_strangers(replica_documents, pool_documents)
+
+    def begin(self) -> None:
+        """Let everything go on from where it was, and start what is desired to run."""
+        adoption = self._adoption
+        if adoption is None:
+            raise RuntimeError("restore comes before begin")
+        self.registry.devices.connect()
+        due: list[tuple[Pool, Replica]] = []
+        for pool in self.registry.pools.values():
+            due += [(pool, replica) for replica in pool.replicas.values() if adoption.resume(pool, replica)]
+            self._resume_operation(pool)
+            pool.arm_expiry()
+            pool.post()
+        self.host.start_task(self._start_in_turn(due), "first starts")
+
+    @staticmethod
+    async def _start_in_turn(due: list[tuple[Pool, Replica]]) -> None:
+        """Start one replica after the other, and let callers in between: a start costs the loop about a millisecond."""
+        for pool, replica in due:
+            if replica.state.phase is Phase.STOPPED and pool.desired is Desired.RUNNING and not pool.removed:
+                replica.start(Input(Signal.START, reason="the daemon starts"), trigger="serve")
+                await asyncio.sleep(0)
+
+    def _restore_pool(self, config: PoolConfig, document: dict[str, Any] | None) -> Pool:
+        desired = Desired.RUNNING if config.preload else Desired.STOPPED
+        pool = self.registry.add(config, desired)
+        if document is not None:
+            pool.drained = document.get("drained", False)
+            if not config.preload or pool.drained:
+                pool.desired = Desired(document["desired"])
+            pool.retired_restarts = document["retired_restarts"]
+            pool.pending_drain = document["drain"]
+            pool.pending_reload = document["reload"]
+            if document["model_override"] is not None and document["override_of"] == config.model_ref:
+                pool.override_model(document["model_override"], Path(document["override_path"]))
+        self.registry.link_log(config)
+        return pool
+
+    def _restore_leases(self, documents: dict[str, dict[str, Any]], adoption: Adoption) -> None:
+        """Leases on adopted engines go on; those whose engine is gone are over."""
+        gone = []
+        for key, document in documents.items():
+            lease = Lease.from_json(document)
+            pool = self.registry.pools.get(lease.pool_id)
+            if pool is None:
+                gone.append(Delete("lease", key))
+                continue
+            pool.leases.add(lease)
+            if (lease.pool_id, lease.replica_id) not in adoption.kept:
+                pool.end_leases([lease], LeaseEnd.FORCED, "its engine ended while no daemon was running")
+        if gone:
+            self.host.store.post(gone)
+
+    def _forget_strangers(self, replicas: dict[str, Any], pools: dict[str, Any]) -> None:
+        """Drop what the store knows of pools and replicas that the config no longer has."""
+        operations = [Delete("pool", pool_id) for pool_id in pools if pool_id not in self.registry.pools]
+        for key in replicas:
+            pool_id, _, replica_id = key.partition("/")
+            pool = self.registry.pools.get(pool_id)
+            if pool is None or replica_id not in pool.replicas:
+                operations.append(Delete("replica", key))
+                if pool is not None:
+                    # What the config dropped meanwhile still counts.
+                    pool.retired_restarts += replicas[key]["history"]["restart_count"]
+        if operations:
+            self.host.store.post(operations)
+
+    def _resume_operation(self, pool: Pool) -> None:
+        """Go on with a drain or reload that the last daemon had promised."""
+        drain, reload = pool.pending_drain, pool.pending_reload
+        if drain is not None:
+            PoolDrain(pool, drain["deadline"], "operator", drain["began"]).begin()
+        elif pool.desired is Desired.STOPPED:
+            pool.pending_reload = None
+            for replica in pool.replicas.values():
+                replica.signal(Input(Signal.STOP, reason="its operator stopped the pool"))
+        elif reload is not None:
+            self._resume_reload(pool, reload)
+
+    def _resume_reload(self, pool: Pool, told: dict[str, Any]) -> None:
+        """A promised reload begins anew, once what is coming up has come up; the pool is its own until then."""
+        try:
+            model = self.host.config.resolve_model_ref(told["model_ref"])
+        except PoolManagerError as error:
+            pool.pending_reload = None
+            for replica in pool.replicas.values():
+                replica.model = None
+            reason = f"pool {pool.id}: the reload to {told['model_ref']!r} is given up: {error.message}"
+            self.host.bus.publish(
+                EventKind.RELOAD,
+                pool_id=pool.id,
+                to="failed",
+                code=str(Code.RELOAD_FAILED),
+                reason=reason,
+                details={"model": told["model_ref"], "cause": str(error.code), "restored": True},
+            )
+            return
+        PoolReload(pool, told["model_ref"], model, told["drain_ms"]).begin(resumed=True)
