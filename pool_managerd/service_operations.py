@@ -1,0 +1,144 @@
+"""Drains and reloads: stored before they are answered, and carried out in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.phases import Desired
+from pool_managerd.core.status import DrainResult, PoolStatus
+from pool_managerd.observe.correlation import CORRELATION_ID
+from pool_managerd.runtime.draining import PoolDrain
+from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.pool import Pool
+from pool_managerd.runtime.registry import Registry
+from pool_managerd.runtime.reloading import PoolReload, ReloadOutcome
+from pool_managerd.runtime.waiting import wait_at_most
+from pool_managerd.service_checks import check_activity, check_int, check_running, check_wait, conflict
+
+T = TypeVar("T")
+
+
+class ServiceOperations:
+    """The use cases of drains and reloads."""
+
+    def __init__(self, host: Host, registry: Registry) -> None:
+        self.host = host
+        self.registry = registry
+
+    async def drain(
+        self, pool_id: str, *, deadline_ms: int | None = None, wait_s: float | None = None
+    ) -> tuple[PoolStatus, DrainResult | None]:
+        """Set desired = stopped, durably, and let the work in flight end until the deadline."""
+        pool = self.registry.get(pool_id)
+        limit = pool.config.drain.max_deadline_ms
+        deadline_ms = check_int("deadline_ms", deadline_ms, low=0, high=limit, default=pool.config.drain.deadline_ms)
+        check_wait(wait_s)
+        check_running(self.host)
+        check_activity(pool, "drain")
+        began = self.host.clock()
+        deadline = began + deadline_ms / 1000
+        drain = PoolDrain(pool, deadline, "operator", began)
+        before = (pool.desired, pool.drained, pool.pending_drain)
+        pool.desired, pool.drained = Desired.STOPPED, True
+        pool.pending_drain = {"deadline": deadline, "began": began}
+        # From here on no lease is granted; nothing is announced before it is stored.
+        pool.draining, pool.activity = True, drain.activity
+        try:
+            await pool.commit()
+        except BaseException:
+            pool.desired, pool.drained, pool.pending_drain = before
+            if pool.activity is drain.activity:
+                pool.draining, pool.activity = False, None
+            raise
+        drain.begin()
+        task = drain.activity.task
+        if wait_s is None or task is None:
+            return pool.status(), None
+        result = await wait_at_most(_outcome(pool, task), wait_s)
+        return pool.status(), result
+
+    async def cancel_drain(self, pool_id: str) -> PoolStatus:
+        """Take back a drain that still waits."""
+        pool = self.registry.get(pool_id)
+        check_running(self.host)
+        activity = pool.activity
+        if activity is None or activity.kind != "drain":
+            return pool.status()
+        drain = activity.owner
+        if not activity.can_cancel or not isinstance(drain, PoolDrain) or drain.trigger != "operator":
+            raise conflict(pool, "cancelling the drain", "the drain is already stopping the engine")
+        # From here on it can be cancelled by nobody else; it goes on while the store is asked.
+        activity.can_cancel = False
+        pool.desired, pool.drained = Desired.RUNNING, False
+        kept, pool.pending_drain = pool.pending_drain, None
+        try:
+            await pool.commit()
+        except BaseException:
+            self._drain_goes_on(pool, drain, kept)
+            raise
+        if pool.activity is not activity or drain.is_stopping:
+            self._drain_goes_on(pool, drain, kept)
+            pool.post()
+            raise conflict(pool, "cancelling the drain", "the drain is already stopping the engine")
+        drain.cancel()
+        pool.start_all(trigger="operator", correlation_id=CORRELATION_ID.get())
+        return pool.status()
+
+    @staticmethod
+    def _drain_goes_on(pool: Pool, drain: PoolDrain, pending: dict[str, Any] | None) -> None:
+        """A drain was not cancelled after all; it may even be over by now."""
+        pool.desired, pool.drained = Desired.STOPPED, True
+        under_way = pool.activity is drain.activity
+        pool.pending_drain = pending if under_way else None
+        drain.activity.can_cancel = under_way and not drain.is_stopping
+
+    async def reload(
+        self, pool_id: str, *, new_model_ref: str, drain_deadline_ms: int | None = None, wait_s: float | None = None
+    ) -> tuple[PoolStatus, bool]:
+        """Move the pool to another model, and back if that fails."""
+        pool = self.registry.get(pool_id)
+        limit = pool.config.drain.max_deadline_ms
+        drain_ms = check_int(
+            "drain_deadline_ms", drain_deadline_ms, low=0, high=limit, default=pool.config.drain.deadline_ms
+        )
+        check_wait(wait_s)
+        model = self.host.config.resolve_model_ref(new_model_ref)
+        check_running(self.host)
+        check_activity(pool, "reload")
+        if pool.desired is Desired.STOPPED:
+            raise conflict(pool, "a reload", "its operator stopped the pool", hint="preload the pool first")
+        reload = PoolReload(pool, new_model_ref, model, drain_ms)
+        pool.activity = reload.activity
+        pool.pending_reload = {"model_ref": new_model_ref, "drain_ms": drain_ms}
+        try:
+            await pool.commit()
+        except BaseException:
+            pool.pending_reload = None
+            if pool.activity is reload.activity:
+                pool.activity = None
+            raise
+        reload.begin()
+        task = reload.activity.task
+        if wait_s is None or task is None:
+            return pool.status(), False
+        outcome: ReloadOutcome | None = await wait_at_most(_outcome(pool, task), wait_s)
+        if outcome is not None and outcome.error is not None:
+            raise outcome.error
+        return pool.status(), outcome is not None
+
+
+async def _outcome(pool: Pool, task: asyncio.Task[T]) -> T:
+    """A background task's result; giving up the wait leaves the task alone.
+
+    :raises PoolManagerError: if the task was given up for something stronger.
+    """
+    await asyncio.wait([task])
+    if not task.cancelled():
+        return task.result()
+    if pool.removed:
+        raise PoolManagerError(Code.POOL_NOT_FOUND, f"pool {pool.id!r} was removed from the config meanwhile")
+    if pool.host.shutting_down:
+        raise PoolManagerError(Code.SHUTTING_DOWN, "the daemon shuts down", hint="try again once it is back")
+    raise conflict(pool, "waiting for the outcome", "the operation was cancelled")
