@@ -318,9 +318,9 @@ class Config:
         base = self.path.parent if self.path else Path.cwd()
         candidates = [resolve(folder, ref) for folder in dict.fromkeys((base, *folders))]
         inside = [path for path in candidates if lies_in(path, folders)]
-        if found := next((path for path in inside if path.exists()), None):
+        if found := next((path for path in inside if _exists(path)), None):
             return found
-        if not inside or any(path.exists() for path in candidates):
+        if not inside or any(_exists(path) for path in candidates):
             raise outside_model_dirs(field, ref, folders)
         return inside[0]
 
@@ -340,6 +340,11 @@ def lies_in(path: Path, folders: tuple[Path, ...]) -> bool:
     """Whether a path, with all symbolic links followed, is in one of the folders (at any depth)."""
     real = Path(os.path.realpath(path))
     return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+
+def _exists(path: Path) -> bool:
+    # Path.exists() raises for a name that is too long, and for a folder on the way that may not be entered.
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def keys_of(section: type[BaseModel]) -> dict[str, str]:

@@ -37,6 +37,9 @@ _PATH_KEYS = {"server.state_dir", "server.token_file", "server.readonly_token_fi
 #: Stand-ins for required keys that are wrong, so that the others can be checked all the same.
 _PLACEHOLDERS = {"id": "x", "engine": "simulated"}
 
+#: How deep the tables and lists of a config may lie in each other; its own keys need five levels.
+MAX_DEPTH = 32
+
 _SectionT = TypeVar("_SectionT", bound=BaseModel)
 
 
@@ -77,7 +80,19 @@ def parse_config(
         # Python's own limits: a number of thousands of digits, brackets nested a thousand deep.
         problem = ConfigProblem(str(file), None, "", None, f"is not usable: {error}", "shorten the value")
         raise ConfigError([problem]) from error
+    if _depth_exceeds(document, MAX_DEPTH):
+        # No key is this deep; what is would break the recursions over the document.
+        message = f"is not usable: tables or lists are nested deeper than {MAX_DEPTH} levels"
+        raise ConfigError([ConfigProblem(str(file), None, "", None, message, "remove the dots or brackets")])
     return _Loader(document, LineIndex(text), file, os.environ if env is None else env, overrides or {}).load()
+
+
+def _depth_exceeds(document: dict[str, Any], limit: int) -> bool:
+    level: list[Any] = [document]
+    for _ in range(limit):
+        tables = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [child for table in tables for child in table if isinstance(child, (dict, list))]
+    return bool(level)
 
 
 def _syntax_problem(error: tomllib.TOMLDecodeError, text: str, file: Path) -> ConfigProblem:

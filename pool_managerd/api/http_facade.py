@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import uvicorn
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from pool_managerd.api import openapi, problems
 from pool_managerd.api.addresses import bind_sockets
 from pool_managerd.api.auth import Auth
 from pool_managerd.api.dashboard import pages
-from pool_managerd.api.http_edge import Edge
+from pool_managerd.api.http_edge import LINGER_S, Edge
 from pool_managerd.api.http_errors import no_such_route
 from pool_managerd.api.http_routes import Handlers
 from pool_managerd.api.json_values import dump
@@ -31,6 +32,8 @@ from pool_managerd.service_protocol import Service
 GRACE_S = 1
 #: Seconds that requests which outlast it have to say so.
 LAST_WORDS_S = 0.5
+#: The largest request line with its headers.
+MAX_HEAD_BYTES = 64 * 1024
 #: Seconds that an idle connection is kept.
 KEEP_ALIVE_S = 30
 
@@ -159,19 +162,51 @@ class _Server(uvicorn.Server):
 class _Protocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol, answering what is no HTTP with a problem document, too."""
 
+    #: Bytes of a request's line and headers so far; None: no such head is being read.
+    _head_bytes: int | None = None
+    _is_refused = False
+
+    def data_received(self, data: bytes) -> None:
+        """Refuse a head that grows without end: uvicorn keeps all of it."""
+        if self._is_refused:
+            return
+        super().data_received(data)
+        if self._head_bytes is None or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._is_refused = True
+            message = f"the request's line and headers are larger than the {MAX_HEAD_BYTES} bytes that are allowed"
+            self._answer(PoolManagerError(Code.REQUEST_TOO_LARGE, message, details={"max_head_bytes": MAX_HEAD_BYTES}))
+            # A connection that is closed on unread data is reset, and the answer lost.
+            self.loop.call_later(LINGER_S, self.transport.close)
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._head_bytes = None
+        super().on_headers_complete()
+
     def send_400_response(self, msg: str) -> None:
         """Answer a request that could not be parsed, and close."""
-        correlation_id = new_correlation_id()
-        error = PoolManagerError(
-            Code.INVALID_REQUEST, f"this is no HTTP/1.1 request: {msg}", details={"field": "request"}
+        self._answer(
+            PoolManagerError(Code.INVALID_REQUEST, f"this is no HTTP/1.1 request: {msg}", details={"field": "request"})
         )
+        self.transport.close()
+
+    def _answer(self, error: PoolManagerError) -> None:
+        correlation_id = new_correlation_id()
         body = dump(problems.problem(error, correlation_id))
+        status = HTTPStatus(error.info.http_status)
         head = (
-            "HTTP/1.1 400 Bad Request\r\n"
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
             f"content-type: {problems.MEDIA_TYPE}\r\n"
             f"content-length: {len(body)}\r\n"
             f"x-correlation-id: {correlation_id}\r\n"
             "connection: close\r\n\r\n"
         )
         self.transport.write(head.encode("ascii") + body)
-        self.transport.close()

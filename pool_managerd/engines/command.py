@@ -23,8 +23,12 @@ class Command(Engine):
 
     def check_model(self, path: Path) -> None:
         """Refuse a path with nothing there; what it must hold is the operator's affair."""
-        if not path.exists():
-            raise bad_model(path, "does not exist")
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise bad_model(path, "does not exist") from error
+        except OSError as error:
+            raise bad_model(path, f"cannot be read ({error.strerror})") from error
 
     def command_line(self, spec: EngineSpec) -> tuple[str, ...]:
         """The command with {host}, {port}, {model} and {devices} filled in, and other braces left alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -167,8 +168,9 @@ class LlamaCpp(Engine):
 
     def check_model(self, path: Path) -> None:
         """Refuse what is not a whole GGUF file."""
-        if path.is_dir():
-            raise bad_model(path, "is a folder; llama.cpp loads a GGUF file")
+        with suppress(OSError):  # a folder on the way may not be entered: check_gguf says so
+            if path.is_dir():
+                raise bad_model(path, "is a folder; llama.cpp loads a GGUF file")
         check_gguf(path)
 
     def command_line(self, spec: EngineSpec) -> tuple[str, ...]:

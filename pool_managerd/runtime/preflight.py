@@ -99,12 +99,15 @@ def find_binary(pool: PoolConfig, engine: Engine) -> Path:
             )
         path = Path(found).absolute()
     problem = None
-    if not path.exists():
-        problem = "does not exist"
-    elif not path.is_file():
-        problem = "is not a file"
-    elif not os.access(path, os.X_OK):
-        problem = "is not executable"
+    try:
+        if not path.exists():
+            problem = "does not exist"
+        elif not path.is_file():
+            problem = "is not a file"
+        elif not os.access(path, os.X_OK):
+            problem = "is not executable"
+    except OSError as error:  # a folder on the way may not be entered, or the name is too long
+        problem = f"cannot be reached ({error.strerror})"
     if problem is not None:
         raise PoolManagerError(
             Code.ENGINE_NOT_FOUND,

@@ -72,6 +72,28 @@ async def test_what_is_no_http_gets_a_problem_document(daemon, garbage):
     assert (await daemon.http.get("/health")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /health HTTP/1.1\r\n" + b"x: " + b"a" * 8_000_000,
+        b"GET /" + b"a" * 8_000_000,
+        b"GET /health HTTP/1.1\r\n" + b"x: y\r\n" * 2_000_000,
+    ],
+)
+async def test_a_head_that_does_not_end_is_refused(daemon, head):
+    answer = await exchange(daemon.http_server.port, head, until=b'REQUEST_TOO_LARGE"')
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_head_after_a_large_body_on_the_same_connection_is_small(daemon):
+    body = b" " * 60_000 + b"{}"
+    first = HEAD + b"content-length: %d\r\n\r\n" % len(body) + body
+    last = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    answer = await exchange(daemon.http_server.port, first * 3 + last[:20], last[20:])
+    assert answer.count(b"HTTP/1.1 ") == 4
+    assert b"REQUEST_TOO_LARGE" not in answer
+
+
 async def test_head_has_the_headers_and_no_body(daemon):
     for path in ("/v2/pools", "/v2/events", "/"):
         response = await daemon.http.head(path)

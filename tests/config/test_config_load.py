@@ -264,6 +264,10 @@ def test_a_callers_model_must_lie_in_the_allowed_folders(load: Load, tmp_path: P
             assert error.value.details["field"] == "new_model_ref"
 
 
+def test_a_model_whose_name_is_too_long_is_just_not_there(load: Load, tmp_path: Path):
+    assert load(POOL).resolve_model_ref("a" * 300) == tmp_path / ("a" * 300)
+
+
 def test_pools_can_be_made_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     pool = PoolConfig(id="a", engine="simulated", model="m")

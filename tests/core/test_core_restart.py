@@ -48,7 +48,8 @@ def test_a_delay_is_the_tables_within_the_jitter_and_between_floor_and_cap(polic
         base = min(policy.initial_ms * policy.factor ** (consecutive - 1), policy.max_ms)
     except OverflowError:
         base = policy.max_ms
-    base = min(base * (policy.driver_factor if driver else 1), policy.max_ms)
+    # The floor is the base where the table's value is below it, so that many pools differ there, too.
+    base = max(policy.floor_ms, min(base * (policy.driver_factor if driver else 1), policy.max_ms))
     low, high = base * (1 - policy.jitter), base * (1 + policy.jitter)
     assert (
         max(policy.floor_ms, min(low, policy.max_ms)) - 1 <= delay <= max(policy.floor_ms, min(high, policy.max_ms)) + 1
