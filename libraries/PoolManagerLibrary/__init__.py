@@ -8,28 +8,42 @@ from robotlibcore import DynamicCore
 
 from pool_managerd import __version__
 from PoolManagerLibrary.keywords.answers import AnswerKeywords
+from PoolManagerLibrary.keywords.attempts import AttemptKeywords
 from PoolManagerLibrary.keywords.cli import CliKeywords
-from PoolManagerLibrary.keywords.coming_up import ComingUpKeywords
+from PoolManagerLibrary.keywords.completions import CompletionKeywords
 from PoolManagerLibrary.keywords.config_texts import ConfigTextKeywords
 from PoolManagerLibrary.keywords.contract import ContractKeywords
 from PoolManagerLibrary.keywords.daemon import DaemonKeywords
+from PoolManagerLibrary.keywords.daemon_config import DaemonConfigKeywords
+from PoolManagerLibrary.keywords.daemon_log import DaemonLogKeywords
 from PoolManagerLibrary.keywords.devices import DeviceKeywords
+from PoolManagerLibrary.keywords.engines import EngineKeywords
 from PoolManagerLibrary.keywords.events import EventKeywords
 from PoolManagerLibrary.keywords.faults import FaultKeywords
 from PoolManagerLibrary.keywords.files import FileKeywords
 from PoolManagerLibrary.keywords.grpc import GrpcKeywords
+from PoolManagerLibrary.keywords.handoff_watches import HandoffWatchKeywords
 from PoolManagerLibrary.keywords.heartbeats import HeartbeatKeywords
 from PoolManagerLibrary.keywords.http import HttpKeywords
+from PoolManagerLibrary.keywords.last_errors import LastErrorKeywords
 from PoolManagerLibrary.keywords.lease_mixes import LeaseMixKeywords
 from PoolManagerLibrary.keywords.leases import LeaseKeywords
 from PoolManagerLibrary.keywords.load import LoadKeywords
 from PoolManagerLibrary.keywords.metrics import MetricKeywords
 from PoolManagerLibrary.keywords.models import ModelKeywords
 from PoolManagerLibrary.keywords.openapi import OpenapiKeywords
+from PoolManagerLibrary.keywords.phases import PhaseKeywords
+from PoolManagerLibrary.keywords.pool_operations import PoolOperationKeywords
+from PoolManagerLibrary.keywords.pool_states import PoolStateKeywords
+from PoolManagerLibrary.keywords.pool_statuses import PoolStatusKeywords
 from PoolManagerLibrary.keywords.pools import PoolKeywords
+from PoolManagerLibrary.keywords.ports import PortKeywords
+from PoolManagerLibrary.keywords.probes import ProbeKeywords
 from PoolManagerLibrary.keywords.process_ends import ProcessEndKeywords
 from PoolManagerLibrary.keywords.processes import ProcessKeywords
+from PoolManagerLibrary.keywords.programs import ProgramKeywords
 from PoolManagerLibrary.keywords.reflection import ReflectionKeywords
+from PoolManagerLibrary.keywords.sampled_statuses import SampledStatusKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
 from PoolManagerLibrary.keywords.serving import ServingKeywords
 from PoolManagerLibrary.keywords.state_database import StateDatabaseKeywords
@@ -37,6 +51,7 @@ from PoolManagerLibrary.keywords.streams import StreamKeywords
 from PoolManagerLibrary.keywords.suite_runs import SuiteRunKeywords
 from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
 from PoolManagerLibrary.keywords.views import ViewKeywords
+from PoolManagerLibrary.keywords.watchers import WatcherKeywords
 from PoolManagerLibrary.listener import ScenarioListener
 from PoolManagerLibrary.world import World
 
@@ -100,28 +115,42 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         self.ROBOT_LIBRARY_LISTENER: list[Any] = [ScenarioListener(self.world)]
         topics = (
             AnswerKeywords,
+            AttemptKeywords,
             CliKeywords,
-            ComingUpKeywords,
+            CompletionKeywords,
             ConfigTextKeywords,
             ContractKeywords,
+            DaemonConfigKeywords,
             DaemonKeywords,
+            DaemonLogKeywords,
             DeviceKeywords,
+            EngineKeywords,
             EventKeywords,
             FaultKeywords,
             FileKeywords,
             GrpcKeywords,
+            HandoffWatchKeywords,
             HeartbeatKeywords,
             HttpKeywords,
+            LastErrorKeywords,
             LeaseKeywords,
             LeaseMixKeywords,
             LoadKeywords,
             MetricKeywords,
             ModelKeywords,
             OpenapiKeywords,
+            PhaseKeywords,
             PoolKeywords,
+            PoolOperationKeywords,
+            PoolStateKeywords,
+            PoolStatusKeywords,
+            PortKeywords,
+            ProbeKeywords,
             ProcessEndKeywords,
             ProcessKeywords,
+            ProgramKeywords,
             ReflectionKeywords,
+            SampledStatusKeywords,
             ScenarioKeywords,
             ServingKeywords,
             StateDatabaseKeywords,
@@ -129,5 +158,6 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             SuiteRunKeywords,
             SurfaceKeywords,
             ViewKeywords,
+            WatcherKeywords,
         )
         super().__init__([topic(self.world) for topic in topics])

@@ -58,6 +58,12 @@ def program() -> list[str]:
     return [str(script)] if script.exists() else [sys.executable, "-m", "pool_managerd.cli"]
 
 
+def with_changes(environment: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """An environment with some variables set, and without those whose value is None."""
+    merged = {**environment, **changes}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
 class Daemon:
     """One daemon under test.
 
@@ -154,17 +160,16 @@ class Daemon:
         """Change config tables; takes effect with the next start or config reload."""
         self.settings = merge(self.settings, nest(settings))
 
+    def handoff_path(self, pool_id: str, replica_id: str = "r0") -> Path:
+        """Where the handoff file of a replica is."""
+        return self.state_dir / "engines" / f"{pool_id}-{replica_id}.json"
+
     # -- process ------------------------------------------------------------------------------------------------
 
     def child_environment(self) -> dict[str, str]:
         """The environment for the daemon: ours, less what would change its behaviour."""
         env = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN_ENVIRONMENT)}
-        for key, value in self.environment.items():
-            if value is None:
-                env.pop(key, None)
-            else:
-                env[key] = value
-        return env
+        return with_changes(env, self.environment)
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process and wait for nothing."""

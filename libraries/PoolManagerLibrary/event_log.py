@@ -15,6 +15,8 @@ from typing import Any
 from PoolManagerLibrary.units import epoch, show_time
 
 RECONNECT_PAUSE = 0.02
+#: Event times are rounded to the millisecond.
+ROUNDING_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,6 @@ def _look(daemon: Daemon, pools: list[Pool]) -> list[str]:
     for pool in pools:
         names = [f"{pool.pool_id}.pid"] + [f"{pool.pool_id}-{replica}.pid" for replica in pool.replicas]
         paths = [daemon.state_dir / name for name in names]
-        paths += [daemon.state_dir / "engines" / f"{pool.pool_id}-{replica}.json" for replica in pool.replicas]
+        paths += [daemon.handoff_path(pool.pool_id, replica) for replica in pool.replicas]
         problems += [f"The file {path} is left." for path in paths if path.is_file()]
     return problems

@@ -22,7 +22,7 @@ from robot import result
 from robot.api import ExecutionResult
 
 from PoolManagerLibrary import leftovers
-from PoolManagerLibrary.daemon_process import program
+from PoolManagerLibrary.daemon_process import program, with_changes
 from PoolManagerLibrary.errors import ExpectationFailed
 
 #: Environment that would change what the run does.
@@ -78,12 +78,7 @@ class SuiteRun:
             "HOME": str(self.folder / "home"),
             "BDD_POOL_MANAGERD": str(self._daemon),
         }
-        for key, value in more.items():
-            if value is None:
-                env.pop(key, None)
-            else:
-                env[key] = value
-        return env
+        return with_changes(env, more)
 
     # -- while it runs --------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 from PoolManagerLibrary.errors import WaitTimeout
@@ -14,6 +15,8 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 0.004
 LONGEST_PAUSE = 0.05
+#: How long a pool may take to become what a step waits for, unless the step says a time.
+LOAD_LIMIT = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)

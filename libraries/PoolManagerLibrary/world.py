@@ -21,18 +21,17 @@ from robot.api import SkipExecution
 from robot.libraries.BuiltIn import BuiltIn, RobotNotRunningError
 
 from pool_managerd.devices.simulated_folder import SimulatedFolder
-from PoolManagerLibrary import leftovers
+from PoolManagerLibrary import host, leftovers
 from PoolManagerLibrary.daemon_process import Daemon, RemoteDaemon
 from PoolManagerLibrary.errors import DaemonError, PoolManagerLibraryError, Refused, UsageError
 from PoolManagerLibrary.outcome import Outcome
+from PoolManagerLibrary.placement import place
 from PoolManagerLibrary.scenario import Cursor, Gpu, Pool, Scenario
 from PoolManagerLibrary.settings import merge, nest
 from PoolManagerLibrary.units import show_size
 
-DEFAULT_GPU_MEMORY = 8 << 30
-DEFAULT_MODEL = "models/small.gguf"
 #: Settings of every pool that a table does not name. Short times: a scenario that needs the defaults says so.
-POOL_BASE: dict[str, Any] = {"engine": "simulated", "model": DEFAULT_MODEL, "preload": False}
+POOL_BASE: dict[str, Any] = {"engine": "simulated", "model": host.DEFAULT_MODEL, "preload": False}
 VIRTUAL_KEYS = ("gpus", "gpu")
 
 
@@ -154,8 +153,8 @@ class World:
         self.need_local("a daemon of its own")
         daemon = Daemon(self.root / f"d{self.next_id()}", settings, environment=environment, arguments=arguments)
         if daemon.settings.get("devices", {}).get("source") == "simulated" and gpus >= 0:
-            self._make_folder(daemon, gpus)
-        self._make_model(daemon, DEFAULT_MODEL)
+            host.make_folder(daemon, gpus)
+        host.make_model(daemon, host.DEFAULT_MODEL)
         self.scenario.own_daemons.append(daemon)
         self.scenario.daemon = daemon
         self.scenario.log_offset = 0
@@ -195,8 +194,8 @@ class World:
             self._shared = None
         if self._shared is None:
             daemon = Daemon(self.root / f"shared{self.next_id()}")
-            self._make_folder(daemon, 1)
-            self._make_model(daemon, DEFAULT_MODEL)
+            host.make_folder(daemon, 1)
+            host.make_model(daemon, host.DEFAULT_MODEL)
             daemon.start()
             self._shared = daemon
         self.scenario.log_offset = self._shared.log_path.stat().st_size
@@ -207,24 +206,12 @@ class World:
         """The shared daemon, if it has been needed yet."""
         return self._shared
 
-    def _make_folder(self, daemon: Daemon, gpus: int) -> None:
-        folder = SimulatedFolder(daemon.simulated_dir)
-        folder.create(gpus=0)
-        for number in range(gpus):
-            folder.add_gpu(uuid=f"GPU-{uuid.uuid4()}", name=f"Host GPU {number}", memory_total=DEFAULT_GPU_MEMORY)
-
-    def _make_model(self, daemon: Daemon, name: str, content: bytes = b"GGUF\x03\x00\x00\x00" + bytes(16)) -> Path:
-        path = daemon.models_path / name.removeprefix("models/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return path
-
     def model_file(self, name: str, size: int | None = None) -> Path:
         """Make sure that the daemon's model folder holds a model of this name."""
         path = self.selected.models_path / name.removeprefix("models/")
         if not path.exists() or size is not None:
-            content = b"GGUF\x03\x00\x00\x00" + bytes(16)
-            self._make_model(self.selected, name, content + bytes(max(0, (size or 0) - len(content))))
+            content = host.EMPTY_MODEL
+            host.make_model(self.selected, name, content + bytes(max(0, (size or 0) - len(content))))
         return path
 
     # -- GPUs and pools -----------------------------------------------------------------------------------------
@@ -235,7 +222,9 @@ class World:
         self.need_local("simulated devices")
         return SimulatedFolder(self.selected.simulated_dir)
 
-    def add_gpu(self, alias: str | None = None, *, memory: int = DEFAULT_GPU_MEMORY, used: int = 0, **more: Any) -> Gpu:
+    def add_gpu(
+        self, alias: str | None = None, *, memory: int = host.DEFAULT_GPU_MEMORY, used: int = 0, **more: Any
+    ) -> Gpu:
         """Put a GPU into the scenario's host."""
         self.need_local("simulated devices")
         name = alias or f"gpu{len(self.scenario.gpus)}"
@@ -280,45 +269,13 @@ class World:
             table.pop("model", None)
         if "model" in table and not str(table["model"]).startswith("/") and "model" not in given:
             self.model_file(str(table["model"]))
-        self._place(pool, given)
+        if self.selected.settings.get("devices", {}).get("source") == "simulated":
+            place(pool, given, scenario, self.add_gpu)
         scenario.pools[alias] = pool
         scenario.current_pool = pool
         self.selected.pools[pool_id] = table
         scenario.pending = True
         return pool
-
-    def _place(self, pool: Pool, given: dict[str, Any]) -> None:
-        """Give the pool its mask: the GPUs it names, else the next unclaimed ones, else new ones."""
-        table = pool.settings
-        if self.selected.settings.get("devices", {}).get("source") != "simulated":
-            return
-        if "devices" in given:
-            if given["devices"] in {"none", "all"}:
-                table.pop("devices", None)
-            return
-        replicas = int(table.get("replicas", 1))
-        wanted = given.get("gpu", given.get("gpus"))
-        if isinstance(wanted, str):
-            names = [name for name in re.split(r",\s*|\s+and\s+|\s*\+\s*", wanted) if name]
-            pool.gpus = [self.scenario.gpu(name) for name in names]
-            per_replica = [[gpu.uuid for gpu in pool.gpus]] if replicas == 1 else [[gpu.uuid] for gpu in pool.gpus]
-        else:
-            each = int(wanted) if wanted is not None else 1
-            if each == 0:
-                return
-            free = [gpu for gpu in self.scenario.gpus.values() if not gpu.claimed]
-            needed = each * replicas
-            pool.gpus = free[:needed]
-            current = self.scenario.current_gpu
-            while len(pool.gpus) < needed:
-                pool.gpus.append(self.add_gpu())
-            self.scenario.current_gpu = current or pool.gpus[0]
-            per_replica = [
-                [gpu.uuid for gpu in pool.gpus[number * each : (number + 1) * each]] for number in range(replicas)
-            ]
-        for gpu in pool.gpus:
-            gpu.claimed = True
-        table["devices"] = per_replica[0] if replicas == 1 else per_replica
 
     def materialise(self) -> None:
         """Write the config file with all that the scenario has defined."""
@@ -385,23 +342,13 @@ class World:
         if shared is not None:
             for pool in pools:
                 shared.pools.pop(pool.pool_id, None)
-            self._clear_devices(shared, scenario)
+            host.clear_devices(shared, scenario)
         return problems
 
     def _remove_pools(self, daemon: Daemon, pools: list[Pool]) -> list[str]:
         from PoolManagerLibrary.removal import remove_pools  # noqa: PLC0415  # only the shared daemon needs it
 
         return remove_pools(daemon, pools, reload_needed=bool(pools) or self.scenario.pending)
-
-    def _clear_devices(self, daemon: Daemon, scenario: Scenario) -> None:
-        folder = SimulatedFolder(daemon.simulated_dir)
-        if scenario.memory.get("driver_changed"):
-            folder.set_driver(mode="ok", process_mode="own")
-        for gpu in scenario.gpus.values():
-            folder.remove_gpu(gpu.uuid)
-        for pool in scenario.pools.values():
-            for path in Path(folder.engines_path).glob(f"{pool.pool_id}-*"):
-                path.unlink(missing_ok=True)
 
 
 def _secret(value: Any) -> str | None:

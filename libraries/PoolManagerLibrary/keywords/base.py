@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from assertionengine import AssertionOperator, verify_assertion
 from robot.api import logger
 
 from PoolManagerLibrary.daemon_process import Daemon
-from PoolManagerLibrary.errors import ExpectationFailed, Refused
+from PoolManagerLibrary.errors import ExpectationFailed, Refused, UsageError
 from PoolManagerLibrary.event_log import SeenEvent
 from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.outcome import Outcome, Protocol
@@ -34,6 +35,20 @@ class Keywords:
         """The daemon under test, running and knowing all pools of the scenario."""
         return self.world.daemon
 
+    def own_daemon(self) -> Daemon:
+        """The scenario's own daemon.
+
+        :raises UsageError: if it has none.
+        """
+        daemon = self.scenario.daemon
+        if daemon is None or daemon not in self.scenario.own_daemons:
+            raise UsageError(
+                "This would disturb other scenarios: begin with a step such as 'Given a daemon of its own'."
+                if self.world.url is None
+                else "A daemon that runs elsewhere is not this run's to change."
+            )
+        return daemon
+
     def operate(self, operation: str, *, protocol: Protocol = Protocol.HTTP, **arguments: Any) -> Outcome:
         """One use case, noted as the scenario's last answer."""
         daemon = self.daemon
@@ -51,6 +66,14 @@ class Keywords:
             raise Refused(f"{outcome.describe()}\n{outcome.text[:1000]}".strip())
         return outcome
 
+    def pool_ids(self, name: str) -> list[str]:
+        """The daemon's ids of one pool or several."""
+        try:
+            return [pool.pool_id for pool in self.scenario.pools_named(name)]
+        except UsageError:
+            # A pool that nobody defined is a fair thing to ask for: the daemon shall say no.
+            return [self.scenario.pool_id(re.sub(r"^(the )?(unknown )?pool (?=\S)", "", name))]
+
     def status(self, pool_id: str, protocol: Protocol = Protocol.HTTP) -> dict[str, Any]:
         """A pool's status document, outside the scenario's last answer."""
         document: dict[str, Any] = self.must(call(self.daemon, "status", protocol=protocol, pool_id=pool_id)).body
@@ -60,6 +83,16 @@ class Keywords:
         """All events of a pool that have arrived."""
         pool_id = pool.pool_id if isinstance(pool, Pool) else pool
         return [event for event in self.daemon.events.events() if event.pool_id == pool_id]
+
+    def phases_of(self, engine: str, phase: str) -> list[SeenEvent]:
+        """The events with which a replica came into a phase."""
+        pool, replica = self.scenario.replica(engine)
+        self.world.sync_events()
+        return [
+            event
+            for event in self.pool_events(pool)
+            if event.kind == "phase" and event.replica_id == replica and event.to == phase and event.from_ != phase
+        ]
 
     def explain(self, pool: Pool | str, *, events: int = 12) -> str:
         """A pool's last phase, last error and latest events, for a failure's message."""

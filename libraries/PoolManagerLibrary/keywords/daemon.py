@@ -1,4 +1,4 @@
-"""The daemon itself: of one's own, started, stopped, killed, restarted, attached to; its config and its log."""
+"""The daemon itself: of one's own, started, stopped, killed, restarted, attached to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import signal
 import time
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from assertionengine import AssertionOperator
@@ -16,10 +15,9 @@ from PoolManagerLibrary.codes import CODES
 from PoolManagerLibrary.daemon_process import Daemon
 from PoolManagerLibrary.enums import StopSignal
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
-from PoolManagerLibrary.keywords.base import Keywords, check, says
+from PoolManagerLibrary.keywords.base import Keywords, check
 from PoolManagerLibrary.outcome import Outcome, Protocol
 from PoolManagerLibrary.units import seconds, show_seconds
-from PoolManagerLibrary.waiting import wait_until
 
 
 class DaemonKeywords(Keywords):
@@ -82,7 +80,7 @@ class DaemonKeywords(Keywords):
         | Try To Start Daemon |
         | Answer Should Be | 2 |
         """
-        daemon = self._own()
+        daemon = self.own_daemon()
         self.scenario.act("the start of the daemon")
         self.world.materialise()
         offset = daemon.log_path.stat().st_size if daemon.log_path.exists() else 0
@@ -101,7 +99,7 @@ class DaemonKeywords(Keywords):
         Example:
         | ${code} = | Stop Daemon |
         """
-        daemon = self._own()
+        daemon = self.own_daemon()
         self.scenario.act("SIGTERM to the daemon")
         code = daemon.stop(seconds(timeout))
         if code is None:
@@ -119,7 +117,7 @@ class DaemonKeywords(Keywords):
         Example:
         | Kill Daemon |
         """
-        daemon = self._own()
+        daemon = self.own_daemon()
         self.world.sync_events()
         self.scenario.act("kill -9 of the daemon")
         daemon.kill()
@@ -131,7 +129,7 @@ class DaemonKeywords(Keywords):
         Example:
         | Restart Daemon | SIGTERM |
         """
-        daemon = self._own()
+        daemon = self.own_daemon()
         _ = self.daemon
         self.world.sync_events()
         if by is StopSignal.SIGKILL:
@@ -151,7 +149,7 @@ class DaemonKeywords(Keywords):
         Example:
         | Signal Daemon | SIGHUP |
         """
-        self._own()
+        self.own_daemon()
         _ = self.daemon
         self.scenario.act(f"{signal_name.value} to the daemon")
         self.world.selected.signal(getattr(signal, signal_name.value))
@@ -164,7 +162,7 @@ class DaemonKeywords(Keywords):
         | Signal Daemon | SIGTERM |
         | Daemon Should Exit | 0 | within=3 s |
         """
-        daemon = self._own()
+        daemon = self.own_daemon()
         seen = daemon.wait_exit(seconds(within))
         if seen != code:
             what = "still runs" if seen is None else f"exited with {seen}"
@@ -263,186 +261,8 @@ class DaemonKeywords(Keywords):
             raise UsageError(f"'{field}' is no fact about a daemon; there are {', '.join(facts)}.")
         return check(facts[field](), assertion_operator, assertion_expected, f"The daemon's {field}")
 
-    # -- config -------------------------------------------------------------------------------------------------
-
-    @keyword
-    def change_config(self, **settings: Any) -> None:
-        """Changes keys of the config file of the scenario's own daemon; it reads them at the next reload or start.
-
-        Example:
-        | Change Config | server.max_parallel_loads=4 |
-        """
-        self._own().change_settings({key: None if value == "None" else value for key, value in settings.items()})
-        self.world.materialise()
-
-    @keyword
-    def set_config_text(self, text: str) -> None:
-        """Replaces the whole config file of the scenario's own daemon.
-
-        ``{http}``, ``{grpc}``, ``{state}``, ``{devices}`` and ``{gpu}`` (UUID of the scenario's GPU) are filled in.
-
-        Example:
-        | Set Config Text | ${text} |
-        """
-        daemon = self._own()
-        fill = {
-            "{http}": "127.0.0.1:0",
-            "{grpc}": "127.0.0.1:0",
-            "{state}": str(daemon.state_dir),
-            "{devices}": str(daemon.simulated_dir),
-        }
-        for word, value in fill.items():
-            text = text.replace(word, value)
-        if "{gpu}" in text:
-            text = text.replace("{gpu}", self.scenario.gpu().uuid)
-        daemon.raw_config = text
-        self.world.materialise()
-
-    @keyword
-    def reload_config(self, dry_run: bool = False, protocol: str = "HTTP") -> Outcome:
-        """Has the daemon read its config file again, after writing all that the scenario defined, and notes the answer.
-
-        Example:
-        | Reload Config | dry_run=True |
-        | Answer Field | added | == | ${{ [$id] }} |
-        """
-        daemon = self.world.selected
-        if daemon.process is None:
-            _ = self.daemon
-        self.scenario.act("a config reload")
-        if protocol.lower() == "grpc":
-            self.world.materialise()
-            self.scenario.pending = False
-            return self.operate("config_reload", protocol=Protocol.GRPC, dry_run=dry_run)
-        outcome = self.world.reload_config(dry_run=dry_run)
-        return self.scenario.answered(outcome)
-
-    @keyword
-    def config_change_should_be(self, name: str, kind: str, keys: str | None = None) -> None:
-        """Checks what the last config reload reported a pool as: ``added changed removed unchanged``, one of them.
-
-        ``keys`` are the keys that it must name as changed, no more and no fewer.
-
-        Example:
-        | Reload Config |
-        | Config Change Should Be | the pool | changed | slots, args |
-        """
-        outcome = self.scenario.last_outcome()
-        if not outcome.ok or not isinstance(outcome.body, dict):
-            raise ExpectationFailed(f"The config reload should succeed, but: {outcome.describe()}")
-        pool_id = self.scenario.pool_id(name)
-        body = outcome.body
-        changed = {one["pool_id"]: one["keys"] for one in body["changed"]}
-        lists = {key: list(body[key]) for key in ("added", "removed", "unchanged")} | {"changed": list(changed)}
-        seen = [key for key, ids in lists.items() if pool_id in ids]
-        if seen != [kind]:
-            raise ExpectationFailed(
-                f"The reload should report {pool_id} as {kind}, it reports it as {seen or 'nothing'}: {body}"
-            )
-        if keys is not None:
-            wanted = sorted(word for word in re.split(r",\s*|\s+and\s+", keys) if word)
-            if sorted(changed[pool_id]) != wanted:
-                raise ExpectationFailed(
-                    f"The reload should name the changed keys {wanted}, it names {sorted(changed[pool_id])}."
-                )
-
-    @keyword
-    def get_config_text(self) -> str:
-        """Returns the daemon's config file as it is.
-
-        Example:
-        | ${text} = | Get Config Text |
-        """
-        self.world.materialise()
-        return self.world.selected.config_text()
-
-    @keyword
-    def write_config_text(self, text: str) -> None:
-        """Replaces the config file of the scenario's daemon as it is, without filling anything in.
-
-        Example:
-        | ${text} = | Get Config Text |
-        | Write Config Text | ${text}${more} |
-        """
-        self.world.selected.raw_config = text
-        self.world.materialise()
-
-    # -- log ----------------------------------------------------------------------------------------------------
-
-    @keyword
-    def get_daemon_log(self, **fields: str) -> list[dict[str, Any]]:
-        """Returns the records of the daemon's log since the scenario began, those whose fields match.
-
-        ``level=warning`` is exact, ``event=~crashed`` is a regular expression, ``pool=chat`` a pool of the scenario.
-
-        Example:
-        | ${records} = | Get Daemon Log | level=error | pool=chat |
-        """
-        wanted = dict(fields)
-        if "pool" in wanted:
-            wanted["pool_id"] = self.scenario.pool_id(wanted.pop("pool"))
-        records = self.world.selected.log_records(self.scenario.log_offset)
-        return [record for record in records if all(_matches(record.get(key), value) for key, value in wanted.items())]
-
-    @keyword
-    def daemon_log_should_have(self, within: timedelta = timedelta(seconds=1), **fields: str) -> dict[str, Any]:
-        """Checks that the daemon's log has a record with these fields (see `Get Daemon Log`) and returns the first.
-
-        Example:
-        | Daemon Log Should Have | level=warning | pool=chat | active_leases=2 |
-        """
-        _ = self.daemon
-        records = wait_until(
-            lambda: self.get_daemon_log(**fields),
-            bool,
-            timeout=seconds(within),
-            expected=f"a record in the daemon's log with {fields}",
-            show=lambda _: "none",
-            context=lambda: "Its last lines:\n" + self.world.selected.output(self.scenario.log_offset)[-2500:],
-        ).value
-        self.scenario.memory["record"] = records[0]
-        return records[0]
-
-    @keyword
-    def daemon_log_should_not_have(self, **fields: str) -> None:
-        """Checks that no record of the daemon's log since the scenario began has these fields.
-
-        Example:
-        | Daemon Log Should Not Have | event=~Traceback |
-        """
-        records = self.get_daemon_log(**fields)
-        if records:
-            raise ExpectationFailed(
-                f"The daemon's log should have no record with {fields}, it has {len(records)}: {records[0]}"
-            )
-
-    @keyword
-    def get_daemon_output(self) -> str:
-        """Returns all that the daemon wrote to its standard streams since the scenario began.
-
-        Example:
-        | ${text} = | Get Daemon Output |
-        """
-        return self.world.selected.output(self.scenario.log_offset)
-
-    def _own(self) -> Daemon:
-        daemon = self.scenario.daemon
-        if daemon is None or daemon not in self.scenario.own_daemons:
-            raise UsageError(
-                "This would disturb other scenarios: begin with a step such as 'Given a daemon of its own'."
-                if self.world.url is None
-                else "A daemon that runs elsewhere is not this run's to change."
-            )
-        return daemon
-
 
 _STILL = {"state_dir", "config", "folder", "models", "simulated_dir", "log", "running"}
-
-
-def _matches(seen: Any, wanted: str) -> bool:
-    if wanted.startswith("~"):
-        return seen is not None and re.search(wanted[1:], str(seen)) is not None
-    return seen == wanted or seen == says(wanted) or (seen is not None and str(seen) == wanted)
 
 
 def _exit_outcome(code: int, text: str, elapsed: float) -> Outcome:
@@ -451,8 +271,3 @@ def _exit_outcome(code: int, text: str, elapsed: float) -> Outcome:
         {"code": found, "message": text.strip(), "hint": None, "details": {}} if code else None
     )
     return Outcome(Protocol.CLI, "pool-managerd serve", code == 0, code, None, text, {}, problem, time.time(), elapsed)
-
-
-def path_of(daemon: Daemon, name: str) -> Path:
-    """A path in the daemon's folder."""
-    return daemon.root / name

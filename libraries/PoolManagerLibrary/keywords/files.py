@@ -14,11 +14,8 @@ from typing import Any
 from assertionengine import AssertionOperator
 from robot.api.deco import keyword
 
-from pool_managerd.engines.simulated.script import write_stand_in
-from PoolManagerLibrary.behaviours import parse_behaviour
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
 from PoolManagerLibrary.keywords.base import Keywords, check, dig
-from PoolManagerLibrary.settings import coerce
 from PoolManagerLibrary.units import parse_size, seconds
 from PoolManagerLibrary.waiting import wait_until
 
@@ -59,7 +56,7 @@ class FileKeywords(Keywords):
         """Where a replica's handoff file is."""
         self.world.need_local("files of the daemon")
         pool, replica = self.scenario.replica(engine)
-        return self.world.selected.state_dir / "engines" / f"{pool.pool_id}-{replica}.json"
+        return self.world.selected.handoff_path(pool.pool_id, replica)
 
     @keyword
     def get_state_path(self, name: str, engine: str = "the engine") -> str:
@@ -233,34 +230,6 @@ class FileKeywords(Keywords):
         | Remove Model File | other.gguf |
         """
         (self.world.selected.models_path / name.removeprefix("models/")).unlink()
-
-    @keyword
-    def create_program(self, name: str, text: str = "", mode: str = "755", behaviour: str = "", **options: Any) -> str:
-        """Writes a program into the daemon's folder and returns its path. Default: one that runs the stand-in.
-
-        The stand-in takes the flags of llama-server, vLLM, TGI and Triton too, so that it can be the ``binary`` of
-        a pool of that kind. ``behaviour`` (see `Engine Behaviours`) and ``options`` say what it does from its start.
-
-        Example:
-        | ${binary} = | Create Program | llama-server | behaviour=needs 200 ms to load |
-        | ${broken} = | Create Program | broken | text=not a program |
-        """
-        self.world.need_local("files of the daemon")
-        daemon = self.world.selected
-        # The shared daemon's folder is everybody's.
-        folder = daemon.root / f"programs-{self.world.next_id()}" if daemon is self.world.shared else daemon.root
-        path = folder / name
-        if text:
-            folder.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        else:
-            values = (parse_behaviour(behaviour) if behaviour else {}) | {
-                key: coerce(key, val) for key, val in options.items()
-            }
-            write_stand_in(path, values)
-        path.chmod(int(mode, 8))
-        self.scenario.cleanups.append((str(path), lambda: path.unlink(missing_ok=True)))
-        return str(path)
 
     @keyword
     def write_file(self, name: str, text: str, mode: str = "600") -> str:

@@ -11,6 +11,7 @@ from robot.api import logger
 from robot.api.deco import keyword
 from robot.libraries.BuiltIn import BuiltIn
 
+from PoolManagerLibrary.errors import ExpectationFailed
 from PoolManagerLibrary.http_client import raw_exchange
 from PoolManagerLibrary.keywords.base import Keywords
 from PoolManagerLibrary.outcome import Outcome, Protocol
@@ -117,6 +118,19 @@ class HttpKeywords(Keywords):
         if self.daemon.token:
             session.headers["Authorization"] = f"Bearer {self.daemon.token}"
         return url
+
+    @keyword
+    def answers_should_be_alike(self, path: str, other: str) -> None:
+        """Checks that GET of two paths has the same status and the same document.
+
+        Example:
+        | Answers Should Be Alike | /ready | /readyz |
+        """
+        first, second = self.daemon.http.request("GET", path), self.daemon.http.request("GET", other)
+        if (first.status, first.body) != (second.status, second.body):
+            raise ExpectationFailed(
+                f"GET {other} should answer as GET {path}:\n{second.describe()}\n{first.describe()}"
+            )
 
 
 def _parts(data: bytes, size: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Models and engine programs of each kind, small enough for a test, and the real model where it is installed."""
+"""Models and pools of each engine kind, small enough for a test, and the real model where it is installed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ import psutil
 from robot.api import SkipExecution
 from robot.api.deco import keyword
 
-from pool_managerd.engines.simulated.script import write_stand_in
 from PoolManagerLibrary.behaviours import parse_behaviour
 from PoolManagerLibrary.errors import ExpectationFailed, PoolManagerLibraryError, UsageError, WaitTimeout
 from PoolManagerLibrary.keywords.base import Keywords
-from PoolManagerLibrary.settings import coerce
+from PoolManagerLibrary.keywords.programs import ProgramKeywords
 from PoolManagerLibrary.units import seconds
 from PoolManagerLibrary.waiting import wait_until
 
@@ -89,22 +88,6 @@ class ModelKeywords(Keywords):
         return str(path.parents[1])
 
     @keyword
-    def create_engine_program(self, **options: Any) -> str:
-        """Writes a program that takes any engine kind's flags and does what the stand-in is told. Returns its path.
-
-        ``options`` are keys of ``[pool.simulated]``. Give the path as the pool's ``binary``.
-
-        Example:
-        | ${vllm} = | Create Engine Program | load_ms=200 |
-        | Define Pool | chat | engine=vllm | binary=${vllm} | model=models/tiny-hf | vram_bytes=1 GiB |
-        """
-        self.world.need_local("a program of its own")
-        path = self.world.selected.root / f"engine-{self.world.next_id()}"
-        write_stand_in(path, {key: coerce(key, value) for key, value in options.items()})
-        self.scenario.cleanups.append((str(path), lambda: path.unlink(missing_ok=True)))
-        return str(path)
-
-    @keyword
     def define_engine_pool(self, kind: str, name: str = "pool", behaviour: str = "", **settings: Any) -> str:
         """Defines a pool of an engine kind: its program is the stand-in, its model is of the form that the kind loads.
 
@@ -119,7 +102,7 @@ class ModelKeywords(Keywords):
             options["wrong_device"] = self.scenario.gpu(options["wrong_device"]).uuid
         if kind == "simulated":
             return self.world.define_pool(name, {"engine": kind, "simulated": options, **settings}).pool_id
-        program = self.create_engine_program(**options)
+        program = ProgramKeywords(self.world).create_engine_program(**options)
         models = {
             "llamacpp": ("tiny.gguf", self.create_gguf_model),
             "vllm": ("tiny-folder", self.create_model_folder),
@@ -148,7 +131,7 @@ class ModelKeywords(Keywords):
         | ${slots} = | Ask Engine | /slots |
         """
         pool, replica = self.scenario.replica(engine)
-        file = self.daemon.state_dir / "engines" / f"{pool.pool_id}-{replica}.json"
+        file = self.daemon.handoff_path(pool.pool_id, replica)
         url = str(json.loads(file.read_text(encoding="utf-8"))["url"])
         outcome = self.must(self.daemon.http.request("GET", url + path))
         return outcome.text if outcome.body is None else outcome.body

@@ -33,7 +33,7 @@ class SurfaceKeywords(Keywords):
             raise UsageError(f"No such surface: {', '.join(unknown)}; there are {', '.join(SURFACES)}.")
         daemon = self.daemon
         pool = self.scenario.pool(name)
-        handoff = daemon.state_dir / "engines" / f"{pool.pool_id}-r0.json"
+        handoff = daemon.handoff_path(pool.pool_id)
         sampler = Sampler(daemon, pool.pool_id, handoff, tuple(surfaces) or SURFACES).start()
         self.scenario.memory.setdefault("samplers", {})[pool.pool_id] = sampler
         self.scenario.cleanups.append(("the sampling", sampler.stop))
@@ -130,7 +130,7 @@ class SurfaceKeywords(Keywords):
         pool = self.scenario.pool(name)
         daemon = self.daemon
         chosen = tuple(surfaces) or tuple(surface for surface in SURFACES if surface != "CLI")
-        handoff = daemon.state_dir / "engines" / f"{pool.pool_id}-r0.json"
+        handoff = daemon.handoff_path(pool.pool_id)
         samples = Sampler(daemon, pool.pool_id, handoff, chosen).once()
         wrong = [sample for sample in samples if sample.ready != (state == "ready")]
         if wrong:

@@ -17,7 +17,7 @@ from PoolManagerLibrary.keywords.metrics import MetricKeywords
 from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.outcome import Protocol
 from PoolManagerLibrary.scenario import Pool
-from PoolManagerLibrary.units import epoch, seconds
+from PoolManagerLibrary.units import seconds
 from PoolManagerLibrary.waiting import wait_until
 
 #: Says how far the stream had come when the status was made; it differs between any two looks.
@@ -216,7 +216,7 @@ class ViewKeywords(Keywords):
 
     def _handoff(self, engine: str) -> dict[str, Any]:
         pool, replica = self.scenario.replica(engine)
-        path = self.world.selected.state_dir / "engines" / f"{pool.pool_id}-{replica}.json"
+        path = self.world.selected.handoff_path(pool.pool_id, replica)
         try:
             document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -256,25 +256,6 @@ class ViewKeywords(Keywords):
         return {has[label] for _, has, _ in samples if has.get("pool_id") == pool_id and label in has}
 
     # -- errors and events --------------------------------------------------------------------------------------
-
-    @keyword
-    def last_error_should_tell_the_event(self, name: str = "the pool") -> None:
-        """Checks that a pool's last error has code, text, time and hint of its newest event of a failure.
-
-        Example:
-        | Last Error Should Tell The Event | the pool |
-        """
-        pool = self.scenario.pool(name)
-        self.world.sync_events()
-        events = [event for event in self.pool_events(pool) if event.kind == "phase" and event.code]
-        error = self.status(pool.pool_id)["last_error"]
-        if error is None or not events:
-            raise ExpectationFailed(f"There is no failure to look at.\n{self.explain(pool)}")
-        event = events[-1]
-        if (error["code"], error["message"]) != (event.code, event.reason) or abs(epoch(error["at"]) - event.at) > 0.1:
-            raise ExpectationFailed(f"The last error {error} should tell the event {event.describe()}.")
-        if event.details.get("hint") != error["hint"] or not error["hint"]:
-            raise ExpectationFailed(f"The hint should be that of the event, {event.details.get('hint')!r}: {error}")
 
     @keyword
     def list_revision_should_be_the_newest(self) -> int:
