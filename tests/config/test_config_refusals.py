@@ -339,3 +339,9 @@ def test_hostile_texts(text: str):
 def test_an_override_of_no_key_is_the_callers_mistake(load: Load):
     with pytest.raises(ValueError, match=r"server\.nothing"):
         load("", server__nothing="x")
+
+
+@pytest.mark.parametrize("text", ["a" + ".a" * 5000 + " = 1\n", "a = " + "[" * 200 + "]" * 200 + "\n"])
+def test_a_document_nested_without_end_is_refused_as_such(refuse: Refuse, text: str):
+    (problem,) = refuse(text)
+    assert "nested" in problem.message
