@@ -143,4 +143,4 @@ The pool is reloaded to and fro ${times} times
     END
 
 No reader saw a partial or empty document
-    No Partial Handoff Was Read    at_least=100
+    No Partial Handoff Was Read    at_least=30

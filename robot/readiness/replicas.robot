@@ -30,7 +30,7 @@ One Ready replica is enough unless the config says otherwise
 With min_ready 2 the first Ready replica is not enough
     [Tags]    B-RDY-006    OC-POOL-3001
     Given a pool    replicas=2    min_ready=2
-    And engine r0 needs 400 ms to load
+    And engine r0 needs 1200 ms to load
     And all surfaces are watched
     When the pool is preloaded
     Then engine r1 becomes ready

@@ -231,4 +231,4 @@ def _contradicts(event: SeenEvent, state: str) -> bool:
         return event.kind == "pool_unready"
     if text in {"unready", "not ready"}:
         return event.kind == "pool_ready"
-    return event.kind == "phase"
+    return event.kind == "phase" and event.to not in text.split()
