@@ -181,7 +181,7 @@ def default_options(plan: Plan, folder: Path, results: Path | None = None) -> li
     for pattern, anchor, title in TAG_LINKS:
         options += ["--tagstatlink", f"{pattern}:{page}#{anchor}:{title}"]
     if plan.parallel == 1 and not has_option(given, "--console", "--dotted", "--quiet", "-."):
-        options += ["--console", "none", "--listener", "PoolManagerLibrary.listener.ProgressListener"]
+        options += ["--console", "quiet", "--listener", "PoolManagerLibrary.listener.ProgressListener"]
     return options
 
 

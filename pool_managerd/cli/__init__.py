@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 
 
@@ -12,6 +15,18 @@ def main() -> None:
 
         sys.stdout.write(f"pool-managerd {__version__}\n")
         return
+    _mend_streams()
     from pool_managerd.cli.app import app  # noqa: PLC0415 - not needed above
 
     app(prog_name="pool-managerd")
+
+
+def _mend_streams() -> None:
+    """Print what the terminal's character set lacks as ``?``, and print to nowhere where a stream was closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for the whole process
+        elif isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError):
+                stream.reconfigure(errors="replace")

@@ -50,7 +50,10 @@ def read_token(token_file: Path | None) -> str | None:
     :raises WrongUsageError: if the file can't be read, or holds no token.
     """
     if token_file is None:
-        return os.environ.get("LLORCH_API_TOKEN") or None
+        token = os.environ.get("LLORCH_API_TOKEN", "").strip()
+        if not token.isascii() or not token.isprintable():
+            raise WrongUsageError("LLORCH_API_TOKEN: it must be one line of ASCII text")
+        return token or None
     try:
         token = token_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -131,4 +134,10 @@ class Group(TyperGroup):
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(Exit.DONE) from None
+        except OSError as error:
+            # What else the system refuses: stdout on a full disk.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            note(f"cannot go on: {error.strerror or error}")
+            raise typer.Exit(Exit.REFUSED) from error
         return result

@@ -180,6 +180,9 @@ def test_the_token_comes_from_the_file_or_else_from_the_environment(run, tmp_pat
         assert code == 1
         assert err.startswith("UNAUTHENTICATED: ")
         assert run("status", *address, "--token-file", tmp_path / "none")[0] == 2
+        code, _, err = run("status", *address, env={"LLORCH_API_TOKEN": "two\nlines"})
+        assert code == 2
+        assert err.startswith("LLORCH_API_TOKEN: ")
     finally:
         facade.close()
 

@@ -100,3 +100,21 @@ def _children_cpu() -> float:
 
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def test_a_full_disk_and_a_closed_stdout_are_said_without_a_traceback(shell):
+    code, err = shell("example-config > /dev/full")
+    assert (code, err) == (1, "cannot go on: No space left on device\n")
+    assert shell("example-config >&-") == (0, "")
+
+
+@pytest.fixture
+def shell():
+    """Run the program with a redirection of the shell's."""
+
+    def run(line: str):
+        command = f"{sys.executable} -c 'from pool_managerd.cli import main; main()' {line}"
+        done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+        return done.returncode, done.stderr
+
+    return run

@@ -74,6 +74,11 @@ def test_a_run_ends_as_robot_ends(folder):
     assert run([*arguments, str(folder / "robot")], {}, folder) == 0
 
 
+def test_suites_that_are_not_there_are_named(folder, capfd):
+    assert run([str(folder / "nosuch")], {}, folder) == 252
+    assert "nosuch" in capfd.readouterr().err
+
+
 def test_a_run_beside_another_has_results_of_its_own(folder, capsys):
     first, claim = claim_results(folder)
     with claim:
