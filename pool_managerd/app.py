@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -78,6 +79,11 @@ def serve(path: Path, overrides: Mapping[str, Any]) -> int:
     except OSError as error:
         close_logging()
         sys.stderr.write(f"pool-managerd cannot serve: {error}\n")
+        if error.errno in {errno.EADDRINUSE, errno.EADDRNOTAVAIL}:
+            sys.stderr.write(
+                "hint: stop what listens there (`ss -ltnp` names it), or choose another address: "
+                "--http and --grpc, or http and grpc under [server]\n"
+            )
         return REFUSED
     finally:
         close_logging()

@@ -190,6 +190,9 @@ class Adoption:
         rest = _at_rest(was)
         if replica.run is not None:
             self._announce(replica, replica.run)
+            # The last daemon may have found no room for it, or somebody removed it.
+            pid = replica.run.process.pid
+            self.host.keep_pid_file(pool.id, replica.replica_id, pid, first=replica.is_first)
             replica.signal(Input(Signal.ADOPTED))
         elif pool.desired is Desired.STOPPED:
             replica.persist()

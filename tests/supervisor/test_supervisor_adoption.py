@@ -167,6 +167,19 @@ async def test_an_engine_that_runs_is_adopted_from_its_handoff_file_when_the_dat
         assert here.handoff()["model"]["path"].endswith("b.txt")
 
 
+async def test_pid_files_that_are_missing_are_written_for_an_adopted_engine(place):
+    async def lose(w):
+        for replica_id in ("r0", None):
+            w.host.state_dir.pid_file("p", replica_id).unlink()
+
+    here = place()
+    pid, _ = await after(here, before=lose)
+    async with World(here) as w:
+        await w.phase("ready")
+        for replica_id in ("r0", None):
+            assert int(w.host.state_dir.pid_file("p", replica_id).read_text()) == pid
+
+
 async def test_the_leases_of_an_adopted_engine_that_hangs_end_with_it(place):
     here = place()
     pid, lease = await after(here, before=lambda w: w.service.acquire_lease("p"))
