@@ -345,12 +345,11 @@ class StandIn:
     # control file ---------------------------------------------------------------------------------------------
 
     def _watch(self) -> FileWatch | None:
-        return None if self._control is None else FileWatch(str(self._control.path.parent))
+        return None if self._control is None else FileWatch(str(self._control.path))
 
     def _follow_control(self, watch: FileWatch, told: Told) -> None:
         while True:
-            if told.path.name not in watch.wait():
-                continue
+            watch.wait()
             try:
                 self._apply_control(told, time.monotonic())
             except (OSError, TypeError, ValueError) as error:
