@@ -156,9 +156,12 @@ class StandIn:
             self.values = self._control.values
         self._hold_memory()
         self._say_loading()
-        self._act(self.settings.values, self.started)
-        if first is not None:
-            self._act(first, self.started)
+        for said in (self.settings.values, first or {}):
+            self._act_now(said)
+        if self._control is not None:
+            self._control.acknowledge()
+        for said in (self.settings.values, first or {}):
+            self._act_later(said, self.started)
         if self.values["ram_bytes"]:
             self._ram = bytearray(self.values["ram_bytes"])
             self._ram[::_PAGE] = b"\1" * len(self._ram[::_PAGE])
@@ -272,12 +275,15 @@ class StandIn:
 
     # faults ---------------------------------------------------------------------------------------------------
 
-    def _act(self, said: dict[str, Any], since: float) -> None:
-        """Schedule what ``said`` asks to be done once, with delays that count from ``since`` or from readiness."""
+    def _act_now(self, said: dict[str, Any]) -> None:
+        """Do what ``said`` asks to be done once and at once."""
         if said.get("child"):
             self._start_child(said["child"], int(said.get("child_vram_bytes") or 0))
         if said.get("health_failures"):
             self._health_failures = int(said["health_failures"])
+
+    def _act_later(self, said: dict[str, Any], since: float) -> None:
+        """Schedule what ``said`` asks to be done once, with delays that count from ``since`` or from readiness."""
         lines: dict[str, Callable[[Any], None]] = {
             "stdout": self._say,
             "stderr": self._complain,
@@ -358,13 +364,12 @@ class StandIn:
                 self.changed.notify_all()
 
     def _apply_control(self, told: Told, since: float) -> None:
-        actions = told.read(starting=False)
+        actions = told.read(starting=False) or {}
         self.values = told.values
         self._hold_memory()
-        if actions is not None:
-            self._act(actions, since)
-        else:
-            told.acknowledge()
+        self._act_now(actions)
+        told.acknowledge()
+        self._act_later(actions, since)
         self._at(time.monotonic(), self._check_ready)
 
     def _stamp(self) -> str:

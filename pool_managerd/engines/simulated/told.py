@@ -64,12 +64,10 @@ class Told:
         said = self._known(document)
         self.values = {**self._flags, **{name: value for name, value in said.items() if not BY_NAME[name].action}}
         self._starts += 1
-        # Said before anything is done: the process may not live to say it afterwards.
-        self.acknowledge()
         return said if times is not None or self._starts == 1 else None
 
     def acknowledge(self) -> None:
-        """Say which document was read."""
+        """Say which document holds. To be called once it does, but before what may end the process."""
         if self._document:
             value = {"id": self._document, "starts": self._starts, "pid": os.getpid()}
             control.write_atomically(self._applied, value)
