@@ -43,7 +43,10 @@ class ReplicaFiles:
             if replica.run is not run or replica.state.phase not in {Phase.LOADING, Phase.READY, Phase.DRAINING}:
                 return
             try:
-                replica.host.state_dir.write_handoff(replica.pool_id, replica.replica_id, run.handoff())
+                # Where the one could not be written, the other may be missing, too.
+                state_dir, pid = replica.host.state_dir, run.process.pid
+                state_dir.write_pid(replica.pool_id, replica.replica_id, pid, first=replica.is_first)
+                state_dir.write_handoff(replica.pool_id, replica.replica_id, run.handoff())
             except PoolManagerError:
                 continue
             replica.warning = None
