@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import BenchDaemon, Figure, call, connect, simulated_pool
+from harness import BenchDaemon, Figure, call, connect, cpu_s, rss_mib, simulated_pool
 
 POOLS = 50
 #: Seconds between requests of one prober.
@@ -43,13 +43,13 @@ def _crowd(at_a_time: int) -> list[Figure]:
             daemon.watcher.wait(_is_ready(pool["id"]), timeout_s=60)
         all_ready = time.monotonic() - began
         during, during_floor = ours.stop(), floor.stop()
-        cpu_before = _cpu_s(daemon.pid)
+        cpu_before = cpu_s(daemon.pid)
         time.sleep(IDLE_S)
-        idle = _cpu_s(daemon.pid) - cpu_before
+        idle = cpu_s(daemon.pid) - cpu_before
         ours = Prober(daemon.address, "/v2/pools")
         time.sleep(1)
         after = ours.stop()
-        rss = _rss_mib(daemon.pid)
+        rss = rss_mib(daemon.pid)
     least = sorted(during_floor)[len(during_floor) // 2]
     loading = f"{POOLS} pools preload, {at_a_time} loads at a time"
     figures = [
@@ -106,19 +106,3 @@ class Prober:
         self._thread.join()
         self._connection.close()
         return self._took
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
-    total = int(fields[0])
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        if task.name != str(pid):
-            total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
-    return total / 1e9
-
-
-def _rss_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0

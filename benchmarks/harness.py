@@ -21,6 +21,8 @@ from typing import Any, Self
 
 GIB = 1 << 30
 START_TIMEOUT_S = 30.0
+#: The one GPU of each daemon.
+GPU = "GPU-51000000-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,13 +267,30 @@ def post(address: str, path: str, body: str = "{}") -> tuple[int, bytes]:
         connection.close()
 
 
+def cpu_s(pid: int) -> float:
+    """CPU time that a process with all its threads has used, in seconds."""
+    fields = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
+    total = int(fields[0])
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if task.name != str(pid):
+            total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
+    return total / 1e9
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
 def _make_gpu(folder: Path, memory_total: int) -> None:
     # The format is that of docs/simulated-devices.md; nothing of the daemon is needed to write it.
     (folder / "gpus").mkdir(parents=True)
     (folder / "allocations").mkdir()
-    uuid = "GPU-51000000-0000-4000-8000-000000000000"
-    gpu = {"uuid": uuid, "index": 0, "name": "Benchmark GPU", "memory_total": memory_total}
-    (folder / "gpus" / f"{uuid}.json").write_text(json.dumps(gpu), encoding="utf-8")
+    gpu = {"uuid": GPU, "index": 0, "name": "Benchmark GPU", "memory_total": memory_total}
+    (folder / "gpus" / f"{GPU}.json").write_text(json.dumps(gpu), encoding="utf-8")
 
 
 def _toml(table: Mapping[str, Any]) -> list[str]:

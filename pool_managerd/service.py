@@ -222,8 +222,8 @@ class PoolManagerService:
         await self.host.inventory.refresh()
         return device_list(self.host, self.registry.pools)
 
-    def watch(self, since: int | None = None) -> AsyncIterator[Event]:
-        """Events after ``since``, without end."""
+    def watch(self, since: int | None = None) -> AsyncIterator[list[Event]]:
+        """Events after ``since``, without end, as many at a time as there are."""
         if since is not None:
             check_int("since", since, low=0, high=MAX_REVISION, default=0)
         return self.host.bus.watch(since, self.host.history, self.host.oldest_revision)

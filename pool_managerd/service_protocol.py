@@ -100,11 +100,11 @@ class Service(Protocol):
         """All GPUs."""
         ...
 
-    def watch(self, since: int | None = None) -> AsyncIterator[Event]:
+    def watch(self, since: int | None = None) -> AsyncIterator[list[Event]]:
         """Events after revision ``since``, without end. Without it: one event of kind daemon, then what is new.
 
-        Refusals are raised by the call, not by the first event. A watcher that is too slow is given an event
-        of kind gap; it never delays others.
+        They come in lists, as many at a time as there are. Refusals are raised by the call, not by the first event.
+        A watcher that is too slow is given an event of kind gap; it never delays others.
         """
         ...
 

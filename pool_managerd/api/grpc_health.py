@@ -10,7 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pool_managerd.api import correlation, problems
-from pool_managerd.core.events import EventKind
+from pool_managerd.core.events import Event, EventKind
 from pool_managerd.service_protocol import Service
 
 _Status = health_pb2.HealthCheckResponse
@@ -34,11 +34,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # t
         for news in self._watchers:
             news.set()
 
-    async def follow(self, events: AsyncIterator[Any]) -> None:
+    async def follow(self, stream: AsyncIterator[list[Event]]) -> None:
         """Wake the watchers by an event stream, until it ends."""
         try:
-            async for event in events:
-                if event.kind in _NEWS:
+            async for events in stream:
+                if any(event.kind in _NEWS for event in events):
                     self.notify()
         except Exception as fault:  # noqa: BLE001 - Check goes on working without the stream
             problems.as_error(fault, doing="following events for gRPC health", correlation_id=correlation.current())

@@ -14,6 +14,7 @@ import grpc
 from pool_managerd.api import checks
 from pool_managerd.api.calls import run_to_end, until
 from pool_managerd.api.grpc_convert import to_message
+from pool_managerd.api.rendered import Rendered
 from pool_managerd.core.errors import Code, PoolManagerError, invalid_request
 from pool_managerd.proto.pool_managerd.v1 import pool_manager_pb2 as pb
 from pool_managerd.proto.pool_managerd.v1 import pool_manager_pb2_grpc as pb_grpc
@@ -157,8 +158,9 @@ class PoolManagerServicer(pb_grpc.PoolManagerServicer):
         """Like GET /v2/events."""
         events = self._service.watch(checks.since(_given(request, "since")))
         async with aclosing(until(events, self._stopping)) as whole:
-            async for event in whole:
-                yield _as(pb.Event, event)
+            async for news in whole:
+                for event in news:
+                    yield _event_message(event)
         if self._stopping.is_set():
             raise PoolManagerError(
                 Code.SHUTTING_DOWN, "the daemon is shutting down", hint="watch again from the last revision seen"
@@ -173,3 +175,6 @@ def _as(kind: type[_Message], value: Any) -> _Message:
     message = to_message(value)
     assert isinstance(message, kind)  # noqa: S101 - a status value and its message have the same name
     return message
+
+
+_event_message: Rendered[pb.Event] = Rendered(lambda event: _as(pb.Event, event))

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from pool_managerd.api import correlation, problems
 from pool_managerd.api.calls import close
 from pool_managerd.api.json_values import dump
+from pool_managerd.api.rendered import Rendered
 from pool_managerd.core.events import Event
 
 #: Seconds of silence after which an event stream carries a comment, so that proxies and clients know it lives.
@@ -26,19 +27,22 @@ HEARTBEAT = b": heartbeat\n\n"
 END_TIMEOUT_S = 0.5
 
 
-def sse_frame(event: Event) -> bytes:
+def _sse_frame(event: Event) -> bytes:
     """Render one event as a server-sent event."""
     head = f"id: {event.revision}\nevent: {event.kind}\ndata: ".encode("ascii")
     return head + dump(event.as_json()) + b"\n\n"
 
 
-async def sse_frames(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
-    """Render a stream of events."""
+sse_frame: Rendered[bytes] = Rendered(_sse_frame)
+
+
+async def sse_frames(stream: AsyncIterator[list[Event]]) -> AsyncIterator[bytes]:
+    """Render a stream of events; what comes at a time is sent at a time."""
     try:
-        async for event in events:
-            yield sse_frame(event)
+        async for events in stream:
+            yield b"".join(map(sse_frame, events))
     finally:
-        await close(events)
+        await close(stream)
 
 
 class StreamResponse(Response):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, Self
 
@@ -20,6 +20,8 @@ from pool_managerd.observe.correlation import CORRELATION_ID
 DEFAULT_RING_SIZE = 10_000
 #: How many events are read from the store at a time while a watcher catches up.
 HISTORY_PAGE = 1_000
+#: How many events a watcher is given at once at most: what it does for each of them holds up the loop together.
+MOST_AT_ONCE = 100
 
 #: Reads stored events: ``history(since, limit)`` gives up to ``limit`` events above ``since``, in order.
 History = Callable[[int, int], Awaitable[list[Event]]]
@@ -111,14 +113,18 @@ class EventBus:
         )
         self._next += 1
         self._ring[event.revision % len(self._ring)] = event
-        for project in (self._append, *self._projections):
+        self._project((self._append, *self._projections), event)
+        for subscription in self._subscriptions:
+            subscription.wake()
+        return event
+
+    @staticmethod
+    def _project(projections: Iterable[Projection], event: Event) -> None:
+        for project in projections:
             try:
                 project(event)
             except Exception:  # noqa: BLE001 - whatever a projection does, the others and the caller go on
                 _log.exception("an event's projection failed", extra={"revision": event.revision})
-        for subscription in self._subscriptions:
-            subscription.wake()
-        return event
 
     def subscribe(self, after: int | None = None) -> Subscription:
         """Follow the stream from the event after revision ``after``; without it, from the next one.
@@ -132,8 +138,11 @@ class EventBus:
             self._subscriptions.add(subscription)
         return subscription
 
-    async def watch(self, since: int | None, history: History, oldest: Callable[[], int]) -> AsyncIterator[Event]:
+    async def watch(self, since: int | None, history: History, oldest: Callable[[], int]) -> AsyncIterator[list[Event]]:
         """Give every event after ``since`` exactly once and in order: the stored ones, then the live ones.
+
+        They come in lists, as many at a time as there are (:data:`MOST_AT_ONCE`), so that a watcher with much to
+        catch up with can take it in few steps.
 
         :param since: the last revision that the watcher has seen. ``None``: from now on, and the first
             frame is one of kind ``daemon`` with the present revision. So it is for a revision that was
@@ -145,40 +154,45 @@ class EventBus:
         """
         if since is None or since > self.revision:
             async with self.subscribe() as subscription:
-                yield self._present(since)
-                async for event in subscription:
-                    yield event
+                yield [self._present(since)]
+                async for events in subscription:
+                    yield events
             return
         last = since
         async with aclosing(self._stored(since, history, oldest)) as stored:
-            async for event in stored:
-                last = event.revision
-                yield event
+            async for events in stored:
+                last = events[-1].revision
+                yield events
         async with self.subscribe(after=max(last, self.ring_start - 1)) as subscription:
-            async for event in subscription:
-                yield event
+            async for events in subscription:
+                yield events
 
-    async def _stored(self, last: int, history: History, oldest: Callable[[], int]) -> AsyncGenerator[Event, None]:
+    async def _stored(
+        self, last: int, history: History, oldest: Callable[[], int]
+    ) -> AsyncGenerator[list[Event], None]:
         """Read what is older than the ring, page by page, with a gap frame where events are missing."""
         kept_from = self._kept_from(oldest())
         if last + 1 < kept_from:
-            yield self.gap(last + 1, kept_from - 1)
+            yield [self.gap(last + 1, kept_from - 1)]
             last = kept_from - 1
         while last + 1 < (ring_start := self.ring_start):
             page = [event for event in await history(last, HISTORY_PAGE) if event.revision > last]
             kept_from = oldest()
             if last + 1 < kept_from and not (page and page[0].revision < kept_from):
-                yield self.gap(last + 1, kept_from - 1)
+                yield [self.gap(last + 1, kept_from - 1)]
                 last = kept_from - 1
+            found: list[Event] = []
             for event in page:
                 if hole := self._hole(last, event.revision):
-                    yield hole
-                yield event
+                    found.append(hole)
+                found.append(event)
                 last = event.revision
             if not page:
                 if hole := self._hole(last, ring_start):
-                    yield hole
+                    found.append(hole)
                 last = max(last, ring_start - 1)
+            for start in range(0, len(found), MOST_AT_ONCE):
+                yield found[start : start + MOST_AT_ONCE]
 
     def _hole(self, last: int, revision: int) -> Event | None:
         # Within one run of the daemon revisions have no holes of their own; between two runs they have.
@@ -186,15 +200,20 @@ class EventBus:
         return self.gap(missing, revision - 1) if missing < revision else None
 
     def gap(self, missed_from: int, missed_to: int) -> Event:
-        """Make the frame that says which revisions a watcher missed. It is not published."""
+        """Make the frame that says which revisions a watcher missed.
+
+        It is that watcher's alone: neither stored nor given to others, but logged and counted.
+        """
         self.gaps += 1
-        return Event(
+        frame = Event(
             revision=missed_to,
             at=self._clock(),
             kind=EventKind.GAP,
             reason=f"the events {missed_from} to {missed_to} are no longer kept for this watcher",
             details={"missed_from": missed_from, "missed_to": missed_to},
         )
+        self._project(self._projections, frame)
+        return frame
 
     def close(self) -> None:
         """End every watcher's stream after what it has not read yet. Publishing still works."""
@@ -212,12 +231,18 @@ class EventBus:
         """The oldest revision in memory (the next one, if there is none)."""
         return max(self._first, self._next - len(self._ring))
 
-    def at(self, revision: int) -> Event:
-        """Return an event that is still in memory."""
-        event = self._ring[revision % len(self._ring)]
-        if event is None or event.revision != revision:
-            raise LookupError(revision)
-        return event
+    def after(self, last: int) -> list[Event]:
+        """The next events in memory above revision ``last``, a gap frame first where some of them are gone."""
+        events: list[Event] = []
+        if last + 1 < (start := self.ring_start):
+            events.append(self.gap(last + 1, start - 1))
+            last = start - 1
+        for revision in range(last + 1, min(self._next, last + 1 + MOST_AT_ONCE)):
+            event = self._ring[revision % len(self._ring)]
+            if event is None or event.revision != revision:
+                raise LookupError(revision)
+            events.append(event)
+        return events
 
     def discard(self, subscription: Subscription) -> None:
         """Forget a subscription; again: nothing happens."""
@@ -242,7 +267,7 @@ class EventBus:
 
 
 class Subscription:
-    """One watcher's place in the stream: an async iterator of events, with ``gap`` frames where it was too slow."""
+    """One watcher's place in the stream: gives all news at a time, with a ``gap`` frame where it was too slow."""
 
     def __init__(self, bus: EventBus, last: int) -> None:
         self._bus = bus
@@ -253,7 +278,7 @@ class Subscription:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> list[Event]:
         while self._last >= self._bus.revision:
             if self._done or self._bus.closed:
                 self.close()
@@ -262,10 +287,9 @@ class Subscription:
             await self._news.wait()
         if self._done:
             raise StopAsyncIteration
-        start = self._bus.ring_start
-        event = self._bus.gap(self._last + 1, start - 1) if self._last + 1 < start else self._bus.at(self._last + 1)
-        self._last = event.revision
-        return event
+        events = self._bus.after(self._last)
+        self._last = events[-1].revision
+        return events
 
     async def __aenter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
@@ -154,14 +155,17 @@ class _Redactor:
         return {key: self._clean(key, value) for key, value in event_dict.items()}
 
     def _clean(self, key: str, value: Any) -> Any:
-        if isinstance(value, Mapping):
+        # The order is that of frequency.
+        if value is None or value is True or value is False or value == "":
+            return value
+        if isinstance(value, dict) or (not isinstance(value, (str, int, float, list)) and isinstance(value, Mapping)):
             return {str(inner): self._clean(str(inner), deep) for inner, deep in value.items()}
-        if _is_secret(key) and value not in (None, "", True, False):
+        if _is_secret(key):
             return REDACTED
+        if isinstance(value, str):
+            return self._known.sub(REDACTED, value) if self._known else value
         if isinstance(value, (list, tuple, set, frozenset)):
             return [self._clean(key, item) for item in value]
-        if isinstance(value, str) and self._known:
-            return self._known.sub(REDACTED, value)
         return value
 
 
@@ -191,6 +195,7 @@ class _Console:
         return str(self._render(logger, method, shown))
 
 
+@lru_cache(maxsize=1024)
 def _is_secret(key: str) -> bool:
     return bool(_SECRET_KEY.search(key)) and key.lower().replace("-", "_") not in _NO_SECRETS
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from pool_managerd.core.events import Event, EventKind
-from pool_managerd.observe.bus import EventBus
+from pool_managerd.observe.bus import MOST_AT_ONCE, EventBus
 from pool_managerd.observe.correlation import CORRELATION_ID, accept_correlation_id
 
 
@@ -42,12 +42,12 @@ def publish(bus: EventBus, count: int) -> None:
 
 
 async def take(stream, count: int) -> list[Event]:
+    """The next events of a stream; they must come in lists that end just there."""
     events = []
     async with asyncio.timeout(5):
-        async for event in stream:
-            events.append(event)
-            if len(events) == count:
-                break
+        while len(events) < count:
+            events += await anext(stream)
+    assert len(events) == count
     return events
 
 
@@ -93,7 +93,7 @@ async def test_without_since_the_first_frame_is_the_daemon_with_the_present_revi
     bus = make_bus(stored)
     publish(bus, 4)
     async with aclosing(bus.watch(None, stored.history, stored.oldest)) as stream:
-        first = await anext(stream)
+        (first,) = await anext(stream)
         publish(bus, 2)
         assert (first.kind, first.revision) == (EventKind.DAEMON, 4)
         assert revisions(await take(stream, 2)) == [5, 6]
@@ -104,7 +104,7 @@ async def test_a_revision_that_was_never_handed_out_starts_from_now():
     bus = make_bus(stored)
     publish(bus, 2)
     async with aclosing(bus.watch(99, stored.history, stored.oldest)) as stream:
-        first = await anext(stream)
+        (first,) = await anext(stream)
         assert (first.kind, first.revision) == (EventKind.DAEMON, 2)
         assert "99" in first.reason
 
@@ -199,6 +199,27 @@ async def test_a_slow_watcher_is_told_of_its_gap_and_goes_on():
     assert bus.gaps == 1
 
 
+async def test_a_gap_is_logged_and_counted_but_not_stored():
+    stored, projected = Stored(), []
+    bus = make_bus(stored, ring_size=20)
+    bus.add_projection(projected.append)
+    async with bus.subscribe() as slow:
+        publish(bus, 50)
+        gap, *_ = await anext(slow)
+    assert projected[-1] is gap
+    assert gap not in stored.events
+    assert bus.revision == 50
+
+
+async def test_a_watcher_is_never_given_more_than_some_events_at_a_time():
+    stored = Stored()
+    bus = make_bus(stored, ring_size=500)
+    publish(bus, 1_000)
+    async with aclosing(bus.watch(0, stored.history, stored.oldest)) as stream:
+        sizes = [len(await anext(stream)) for _ in range(10)]
+    assert sizes == [MOST_AT_ONCE] * 10
+
+
 async def test_twenty_watchers_follow_two_thousand_events_in_a_second_in_order():
     stored = Stored()
     bus = make_bus(stored, ring_size=2_000)
@@ -207,7 +228,7 @@ async def test_twenty_watchers_follow_two_thousand_events_in_a_second_in_order()
         async with bus.subscribe() as subscription:
             seen = []
             while len(seen) < 4_000:
-                seen.append((await anext(subscription)).revision)
+                seen += revisions(await anext(subscription))
                 await asyncio.sleep(0)
             return seen
 
@@ -218,7 +239,7 @@ async def test_twenty_watchers_follow_two_thousand_events_in_a_second_in_order()
             publish(bus, 100)
             await asyncio.sleep(0.02)
         assert await asyncio.gather(*tasks) == [list(range(1, 4_001))] * 20
-        assert (await anext(stopped)).kind == EventKind.GAP
+        assert (await anext(stopped))[0].kind == EventKind.GAP
 
 
 async def test_a_watcher_that_stops_reading_costs_no_memory():
@@ -239,16 +260,16 @@ async def test_closing_ends_the_streams_after_their_last_event():
     subscription = bus.subscribe()
     publish(bus, 2)
     bus.close()
-    assert revisions([event async for event in subscription]) == [1, 2]
+    assert [revisions(events) async for events in subscription] == [[1, 2]]
     assert bus.subscribers == 0
-    assert [event async for event in bus.subscribe()] == []
+    assert [events async for events in bus.subscribe()] == []
 
 
 async def test_closing_wakes_a_watcher_that_waits():
     bus = make_bus(Stored())
 
-    async def follow() -> list[Event]:
-        return [event async for event in bus.subscribe()]
+    async def follow() -> list[list[Event]]:
+        return [events async for events in bus.subscribe()]
 
     task = asyncio.create_task(follow())
     await asyncio.sleep(0)
