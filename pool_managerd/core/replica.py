@@ -32,6 +32,7 @@ class Signal(StrEnum):
     SPAWNED = "spawned"
     BECAME_READY = "became_ready"
     ADOPTED = "adopted"
+    LEFT_OVER = "left_over"
     FAILED = "failed"
     EXPLAINED = "explained"
     DRAIN = "drain"
@@ -263,6 +264,12 @@ def _adopted(state: ReplicaState, given: Input, _policy: RestartPolicy, now: flo
     return Step(_to(state, Phase.LOADING, now), (Action.LOAD,), given.reason or "the running engine was adopted")
 
 
+def _left_over(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    """An engine that lived on while no daemon ran, and that nobody wants as it is; ``after_stop`` says what follows."""
+    stopping = replace(_to(state, Phase.STOPPING, now), next_restart_at=None)
+    return Step(stopping, (Action.STOP_PROCESS,), given.reason or "it is not what is wanted")
+
+
 def _drain_broken(state: ReplicaState, given: Input, _policy: RestartPolicy, _now: float) -> Step:
     """An operator's drain of what drains for a driver error already: it stays down afterwards."""
     if state.drain is not DrainCause.DRIVER or given.drain is not DrainCause.OPERATOR:
@@ -392,6 +399,7 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Rule] = MappingProxyType(
     {
         (Phase.STOPPED, Signal.START): _start,
         (Phase.STOPPED, Signal.ADOPTED): _adopted,
+        (Phase.STOPPED, Signal.LEFT_OVER): _left_over,
         (Phase.PREFLIGHT, Signal.PREFLIGHT_PASSED): _preflight_passed,
         (Phase.PREFLIGHT, Signal.FAILED): _failed,
         (Phase.PREFLIGHT, Signal.STOP): _rest,

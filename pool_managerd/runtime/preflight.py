@@ -79,6 +79,32 @@ def find_binary(pool: PoolConfig, engine: Engine) -> Path:
 
     :raises PoolManagerError: ENGINE_NOT_FOUND naming the path.
     """
+    path = _binary_path(pool, engine)
+    problem = None
+    try:
+        if not path.exists():
+            problem = "does not exist"
+        elif not path.is_file():
+            problem = "is not a file"
+        elif not os.access(path, os.X_OK):
+            problem = "is not executable"
+    except OSError as error:  # a folder on the way may not be entered, or the name is too long
+        problem = f"cannot be reached ({error.strerror})"
+    if problem is not None:
+        raise PoolManagerError(
+            Code.ENGINE_NOT_FOUND,
+            f"pool {pool.id}: engine binary {str(path)!r} {problem}",
+            hint="set `binary` to an existing, executable file, then preload the pool",
+            details={"path": str(path), "problem": problem},
+        )
+    return path
+
+
+def _binary_path(pool: PoolConfig, engine: Engine) -> Path:
+    """Where the pool's binary should be; one without a path is looked for on PATH.
+
+    :raises PoolManagerError: ENGINE_NOT_FOUND naming what was looked for.
+    """
     asked = engine.program(pool)
     if asked is None:
         raise PoolManagerError(
@@ -98,23 +124,6 @@ def find_binary(pool: PoolConfig, engine: Engine) -> Path:
                 details={"path": str(asked)},
             )
         path = Path(found).absolute()
-    problem = None
-    try:
-        if not path.exists():
-            problem = "does not exist"
-        elif not path.is_file():
-            problem = "is not a file"
-        elif not os.access(path, os.X_OK):
-            problem = "is not executable"
-    except OSError as error:  # a folder on the way may not be entered, or the name is too long
-        problem = f"cannot be reached ({error.strerror})"
-    if problem is not None:
-        raise PoolManagerError(
-            Code.ENGINE_NOT_FOUND,
-            f"pool {pool.id}: engine binary {str(path)!r} {problem}",
-            hint="set `binary` to an existing, executable file, then preload the pool",
-            details={"path": str(path), "problem": problem},
-        )
     return path
 
 
@@ -144,13 +153,32 @@ def make_spec(host: Host, target: Target, binary: Path, devices: tuple[Device, .
     )
 
 
-def plan_for_adoption(host: Host, target: Target, snapshot: DevicesSnapshot) -> Plan:
-    """What would be spawned now, without judging whether it fits: for telling whether a running engine is it."""
+def plan_for_adoption(
+    host: Host, target: Target, snapshot: DevicesSnapshot, *, started_as: Path | None, need: Need | None
+) -> Plan:
+    """What would be spawned now, for telling whether a running engine is it.
+
+    Neither whether it fits is judged nor whether its files are still there: the engine that runs has no need of them.
+
+    :param started_as: the running engine's binary, where that is known: it counts if it is no longer on PATH.
+    :param need: its planned memory, where that is known.
+    :raises PoolManagerError: if the config asks for what cannot be, such as a device that is not there.
+    """
     engine = get_engine(target.pool.engine)
-    binary = find_binary(target.pool, engine)
+    try:
+        binary = _binary_path(target.pool, engine)
+    except PoolManagerError:
+        if started_as is None or engine.program(target.pool) != started_as.name:
+            raise
+        binary = started_as
     devices = resolve_mask(target.mask, snapshot, absent="unavailable")
+    uuids = tuple(device.uuid for device in devices)
     split = normalise_split(target.pool.tensor_split, len(devices))
-    need = need_of(target.pool, target.model, tuple(device.uuid for device in devices), split)
+    if need is None:
+        try:
+            need = need_of(target.pool, target.model, uuids, split)
+        except PoolManagerError:
+            need = Need((), 0, "unknown")
     spec = make_spec(host, target, binary, devices, need)
     digest = plan_digest(target.pool, binary=binary, model=target.model, devices=spec.devices, split=spec.split)
     return Plan(engine, spec, digest, need, snapshot)

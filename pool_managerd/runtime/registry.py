@@ -16,6 +16,7 @@ from pool_managerd.runtime.device_events import DeviceEvents
 from pool_managerd.runtime.draining import PoolDrain
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.leaving import LeavingPools, end_activity
+from pool_managerd.runtime.left_behind import LeftBehind
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.registry_config import RegistryConfig
 from pool_managerd.runtime.registry_restore import RegistryRestore
@@ -43,6 +44,7 @@ class Registry:
         self._on_added = on_added
         self._on_removed = on_removed
         self.leaving = LeavingPools(host)
+        self.left_behind = LeftBehind(host)
         self.devices = DeviceEvents(host, self.pools)
         self._restore = RegistryRestore(self)
         self._config = RegistryConfig(self)
@@ -136,6 +138,7 @@ class Registry:
             leaving.pool.wake()
             grace_ms = max(grace_ms, leaving.pool.config.stop.grace_ms)
             tasks.append(leaving.dropping)
+        tasks += self.left_behind.ending.values()
         if not tasks:
             return
         limit_s = max(0.0, deadline - self.host.clock()) + grace_ms / 1000 + LAST_WAIT_S

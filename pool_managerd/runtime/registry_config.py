@@ -53,10 +53,15 @@ class RegistryConfig:
     def changes(self, new: Config, *, dry_run: bool) -> tuple[ConfigDiff, ConfigChanges]:
         """What another config would change.
 
-        :raises PoolManagerError: CONFLICT if it has a pool again that is still on its way out.
+        :raises PoolManagerError: CONFLICT if it has a pool or a replica again that is still on its way out.
         """
         found = diff(self.host.config, new)
-        if again := sorted(self.registry.leaving.by_id.keys() & set(found.added)):
+        leaving = self.registry.leaving.by_id.keys() & set(found.added)
+        for pool_id, replica_id in self.registry.left_behind.ending:
+            config = new.pool(pool_id)
+            if config is not None and replica_id in config.replica_ids:
+                leaving |= {pool_id}
+        if again := sorted(leaving):
             raise PoolManagerError(
                 Code.CONFLICT,
                 f"pool {again[0]} was removed by an earlier config and is still being drained: nothing was changed",

@@ -14,10 +14,12 @@ from pool_managerd.core.phases import Desired, Phase
 from pool_managerd.core.replica import Input, Signal
 from pool_managerd.runtime.adoption import Adoption
 from pool_managerd.runtime.draining import PoolDrain
+from pool_managerd.runtime.identity import ProcessIdentity
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.reloading import PoolReload
 from pool_managerd.runtime.replica import Replica
-from pool_managerd.runtime.store import Delete
+from pool_managerd.runtime.run import identity_from_json
+from pool_managerd.runtime.store import Delete, Operation, Put
 
 if TYPE_CHECKING:
     from pool_managerd.runtime.registry import Registry
@@ -42,9 +44,13 @@ class RegistryRestore:
             pool = self._restore_pool(config, pool_documents.get(config.id))
             for replica in pool.replicas.values():
                 adoption.restore(pool, replica)
-        self._restore_leases(store.load("lease"), adoption)
-        await adoption.clean_up()
-        self._forget_strangers(replica_documents, pool_documents)
+        self._restore_leases(store.load("lease"))
+        left = await adoption.clean_up()
+        for pool_id, replica_id in sorted(left):
+            known = self.registry.pools.get(pool_id)
+            if known is not None and replica_id in known.replicas:
+                adoption.reap(known.replicas[replica_id])
+        self._forget_strangers(replica_documents, pool_documents, left)
 
     def begin(self) -> None:
         """Let everything go on from where it was, and start what is desired to run."""
@@ -72,45 +78,80 @@ class RegistryRestore:
         desired = Desired.RUNNING if config.preload else Desired.STOPPED
         pool = self.registry.add(config, desired)
         if document is not None:
-            pool.drained = document.get("drained", False)
-            if not config.preload or pool.drained:
-                pool.desired = Desired(document["desired"])
-            pool.retired_restarts = document["retired_restarts"]
-            pool.pending_drain = document["drain"]
-            pool.pending_reload = document["reload"]
-            if document["model_override"] is not None and document["override_of"] == config.model_ref:
-                pool.override_model(document["model_override"], Path(document["override_path"]))
+            try:
+                self._restore_wishes(pool, document)
+            except (KeyError, TypeError, ValueError) as error:
+                self._warn_of_document("pool", pool.id, error)
         self.registry.link_log(config)
         return pool
 
-    def _restore_leases(self, documents: dict[str, dict[str, Any]], adoption: Adoption) -> None:
-        """Leases on adopted engines go on; those whose engine is gone are over."""
+    @staticmethod
+    def _restore_wishes(pool: Pool, document: dict[str, Any]) -> None:
+        """What its operator wanted of a pool, and what was under way."""
+        config = pool.config
+        pool.retired_restarts = int(document["retired_restarts"])
+        drained, desired = bool(document.get("drained", False)), Desired(document["desired"])
+        drain, reload = document["drain"], document["reload"]
+        if document["model_override"] is not None and document["override_of"] == config.model_ref:
+            pool.override_model(document["model_override"], Path(document["override_path"]))
+        pool.drained, pool.pending_drain, pool.pending_reload = drained, drain, reload
+        if not config.preload or drained:
+            pool.desired = desired
+
+    def _restore_leases(self, documents: dict[str, dict[str, Any]]) -> None:
+        """Leases on engines that still run go on; those whose engine is gone are over."""
         gone = []
         for key, document in documents.items():
-            lease = Lease.from_json(document)
+            try:
+                lease = Lease.from_json(document)
+            except (KeyError, TypeError, ValueError) as error:
+                self._warn_of_document("lease", key, error)
+                gone.append(Delete("lease", key))
+                continue
             pool = self.registry.pools.get(lease.pool_id)
             if pool is None:
                 gone.append(Delete("lease", key))
                 continue
             pool.leases.add(lease)
-            if (lease.pool_id, lease.replica_id) not in adoption.kept:
+            replica = pool.replicas.get(lease.replica_id)
+            if replica is None or replica.run is None:
                 pool.end_leases([lease], LeaseEnd.FORCED, "its engine ended while no daemon was running")
         if gone:
             self.host.store.post(gone)
 
-    def _forget_strangers(self, replicas: dict[str, Any], pools: dict[str, Any]) -> None:
-        """Drop what the store knows of pools and replicas that the config no longer has."""
-        operations = [Delete("pool", pool_id) for pool_id in pools if pool_id not in self.registry.pools]
-        for key in replicas:
-            pool_id, _, replica_id = key.partition("/")
+    def _forget_strangers(
+        self, replicas: dict[str, dict[str, Any]], pools: dict[str, Any], left: set[tuple[str, str]]
+    ) -> None:
+        """Drop what the store knows of pools and replicas that the config no longer has, and end what runs of them."""
+        strangers = {(pool_id, replica_id) for pool_id, _, replica_id in (key.partition("/") for key in replicas)}
+        for pool_id, replica_id in sorted(strangers | left):
             pool = self.registry.pools.get(pool_id)
-            if pool is None or replica_id not in pool.replicas:
-                operations.append(Delete("replica", key))
-                if pool is not None:
-                    # What the config dropped meanwhile still counts.
-                    pool.retired_restarts += replicas[key]["history"]["restart_count"]
-        if operations:
-            self.host.store.post(operations)
+            if pool is not None and replica_id in pool.replicas:
+                continue
+            key = f"{pool_id}/{replica_id}"
+            document = replicas.get(key)
+            then: list[Operation] = [Delete("replica", key)]
+            if pool is None:
+                then.append(Delete("pool", pool_id))
+            elif document is not None:
+                # What the config dropped meanwhile still counts, and counts once.
+                pool.retired_restarts += _restarts(document)
+                self.host.store.post([Delete("replica", key), Put("pool", pool.id, pool.document())])
+            self.registry.left_behind.end(
+                pool_id, replica_id, _identity(document), first=replica_id == "r0" and pool is None, then=then
+            )
+        unknown = [Delete("pool", pool_id) for pool_id in pools if pool_id not in self.registry.pools]
+        unknown = [one for one in unknown if not any(one.key == pool_id for pool_id, _ in strangers)]
+        if unknown:
+            self.host.store.post(unknown)
+
+    def _warn_of_document(self, kind: str, key: str, error: Exception) -> None:
+        self.host.bus.publish(
+            EventKind.DAEMON,
+            to="warning",
+            reason=f"the stored {kind} {key} cannot be used, and is left out: {error!r}",
+            details={"kind": kind, "key": key},
+        )
 
     def _resume_operation(self, pool: Pool) -> None:
         """Go on with a drain or reload that the last daemon had promised."""
@@ -143,3 +184,19 @@ class RegistryRestore:
             )
             return
         PoolReload(pool, told["model_ref"], model, told["drain_ms"]).begin(resumed=True)
+
+
+def _identity(document: dict[str, Any] | None) -> ProcessIdentity | None:
+    """The main process of a replica's document, as far as that tells."""
+    try:
+        return identity_from_json(document["run"]["identity"]) if document is not None else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _restarts(document: dict[str, Any]) -> int:
+    """The restarts of a replica's document, as far as that tells."""
+    try:
+        return int(document["history"]["restart_count"])
+    except (KeyError, TypeError, ValueError):
+        return 0

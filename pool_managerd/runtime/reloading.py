@@ -93,7 +93,8 @@ class PoolReload:
 
     async def _run(self, *, resumed: bool) -> ReloadOutcome:
         try:
-            while resumed and any(one.state.phase in COMING_UP for one in self.pool.replicas.values()):
+            on_its_way = COMING_UP | {Phase.STOPPING}
+            while resumed and any(one.state.phase in on_its_way for one in self.pool.replicas.values()):
                 await self.pool.changed()
             return await self._to_its_end()
         finally:

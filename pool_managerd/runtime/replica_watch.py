@@ -39,6 +39,12 @@ class ReplicaWatch:
         replica.last_need = run.need
         self.attach(run)
 
+    def look_for_end(self) -> None:
+        """Judge the end of an adopted engine that came before anybody was there to judge it."""
+        run = self.replica.run
+        if run is not None and run.process.exited.done():
+            self._on_exit(run, run.process.exited)
+
     def attach(self, run: Run) -> None:
         """Follow the process and its log."""
         replica = self.replica
@@ -73,7 +79,8 @@ class ReplicaWatch:
         replica = self.replica
         lines = log_tail(replica.log_path, run.log_offset)
         if replica.state.phase is Phase.LOADING and run.engine.exit_class(status.code, lines) == "port_in_use":
-            if run.fixed_port:
+            if run.fixed_port or replica.plan is None:
+                # Without its plan, as after an adoption, it is started from the beginning.
                 replica.fail(port_taken(run))
                 return
             if run.port_attempts < PORT_ATTEMPTS:

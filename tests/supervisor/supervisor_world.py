@@ -109,8 +109,9 @@ class Place:
 class World:
     """The daemon's supervision without its servers, in the test's loop."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, begin: bool = True) -> None:
         self.place = place
+        self.begin = begin
         self.events: list = []
 
     async def __aenter__(self) -> Self:
@@ -127,7 +128,8 @@ class World:
         self.service = PoolManagerService(self.host, self.registry, daemon.reread)
         await self.registry.restore()
         self.stack.callback(self.registry.close)
-        self.registry.begin()
+        if self.begin:
+            self.registry.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -3,26 +3,44 @@
 import asyncio
 import os
 import signal
+import time
 from dataclasses import replace
 
+import pytest
 from supervisor_world import QUICK, World, alive, pool, until
 
-from pool_managerd.core.errors import Code
+from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.phases import Desired, Phase
 from pool_managerd.core.restart import BreakerState
-from pool_managerd.runtime.adoption import Adoption
+from pool_managerd.runtime.adoption import died
+from pool_managerd.runtime.store import Put
 
 
 async def after(place, *, leave=True, before=None):
     """One life of a daemon, up to Ready and what ``before`` does then."""
-    async with World(place) as w:
+
+    async def work(w):
         await w.phase("ready")
-        pid = w.replica().run.process.pid
-        result = await before(w) if before is not None else None
+        return w.replica().run.process.pid, await before(w) if before is not None else None
+
+    return await life(place, work, leave=leave)
+
+
+async def life(place, work, *, leave=True):
+    """One life of a daemon that does ``work``; its engines outlive it."""
+    async with World(place) as w:
+        result = await work(w)
         await (w.leave() if leave else w.stop())
         place.kill_engines = lambda: None
     del place.kill_engines
-    return pid, result
+    return result
+
+
+async def both_ready(w):
+    """The pids of the pools p and q."""
+    for name in "pq":
+        await w.phase("ready", pool_id=name)
+    return {name: w.replica(name).run.process.pid for name in "pq"}
 
 
 async def test_a_drain_goes_on_with_its_leases_and_deadline(place):
@@ -137,15 +155,16 @@ async def test_what_was_being_stopped_for_a_failure_is_not_taken_back(place):
     async def fail(w):
         w.place.control(term_ms=5000)
         await asyncio.sleep(0.05)
-        w.replica().fail(replace(Adoption._died(w.replica()), code=Code.HEALTH_CHECK_FAILED))
+        w.replica().fail(replace(died(w.replica()), code=Code.HEALTH_CHECK_FAILED))
         assert w.replica().state.phase is Phase.STOPPING
         await asyncio.sleep(0.05)
 
     here = place(pool(quick=QUICK.replace("initial_ms = 50", "initial_ms = 700")))
     pid, _ = await after(here, before=fail)
     async with World(here) as w:
+        assert w.replica().state.phase is Phase.STOPPING
+        await w.phase("backoff")
         assert not alive(pid)
-        assert w.replica().state.phase is Phase.BACKOFF
         assert w.replica().state.failure.code is Code.HEALTH_CHECK_FAILED
         assert w.replica().state.history.failures == 1
         await w.phase("ready")
@@ -230,3 +249,99 @@ async def test_an_open_circuit_stays_open_until_the_same_time_and_the_failures_s
         assert (history.state, history.open_until, history.failures) == (BreakerState.OPEN, until_, 1)
         await w.phase("preflight", "loading", "starting")
         assert w.host.clock() >= until_
+
+
+async def test_what_a_slow_engine_of_a_changed_pool_needs_to_stop_delays_nobody(place):
+    slow = QUICK.replace("grace_ms = 300", "grace_ms = 20000")
+    here = place(pool(simulated="term_ms = 1500", quick=slow), pool("q"))
+    pids = await life(here, both_ready)
+    here.write(pool(simulated="term_ms = 1500", quick=slow, more="slots = 7"), pool("q"))
+    began = time.monotonic()
+    async with World(here) as w:
+        assert time.monotonic() - began < 1
+        await w.phase("ready", pool_id="q")
+        assert w.replica("q").run.process.pid == pids["q"]
+        assert (w.replica().state.phase, w.replica().run.process.pid) == (Phase.STOPPING, pids["p"])
+        assert not w.of("adopted", pool_id="p")
+        await w.phase("ready")
+        assert not alive(pids["p"])
+        assert (w.replica().run.slots, w.replica().run.adopted) == (7, False)
+        assert w.replica().state.history.failures == w.replica().state.history.restart_count == 0
+
+
+async def test_an_engine_whose_model_file_is_gone_by_now_is_adopted_all_the_same(place):
+    here = place()
+    pid, _ = await after(here)
+    (here.path / "a.txt").unlink()
+    async with World(here) as w:
+        await w.phase("ready")
+        assert w.replica().run.process.pid == pid
+        assert w.host.reservations.get(w.replica().key).per_device
+
+
+async def test_a_pool_that_the_config_dropped_meanwhile_leaves_nothing_but_its_log(place):
+    here = place(pool(), pool("q"))
+    pid = (await life(here, both_ready))["q"]
+    here.write(pool())
+    async with World(here) as w:
+        await until(lambda: not w.registry.left_behind.ending)
+        assert not alive(pid)
+        assert [path.name for path in here.state.rglob("*q*")] == ["engine-q-r0.log"]
+        assert w.of("daemon", pool_id="q", to="warning")
+        await w.host.store.flush()
+        assert set(w.host.store.load("pool")) == {"p"}
+        assert set(w.host.store.load("replica")) == {"p/r0"}
+
+
+async def test_a_pool_cannot_come_back_while_its_old_engine_is_being_ended(place):
+    here = place(pool(), pool("q", simulated="term_ms = 700"))
+    await life(here, both_ready)
+    here.write(pool())
+    async with World(here) as w:
+        here.write(pool(), pool("q"))
+        with pytest.raises(PoolManagerError) as caught:
+            await w.service.reload_config()
+        assert caught.value.code is Code.CONFLICT
+        await until(lambda: not w.registry.left_behind.ending)
+        await w.service.reload_config()
+        await w.phase("ready", pool_id="q")
+
+
+async def test_an_engine_that_ends_before_the_daemon_has_begun_is_not_waited_for(place):
+    here = place()
+    pid, _ = await after(here)
+    async with World(here, begin=False) as w:
+        os.kill(pid, signal.SIGKILL)
+        await w.replica().run.process.gone()
+        w.registry.begin()
+        assert w.replica().state.phase is Phase.BACKOFF
+        assert w.replica().state.failure.code is Code.ENGINE_EXITED
+        await w.phase("ready")
+
+
+async def test_an_adopted_engine_whose_port_was_taken_is_started_again_on_another(place):
+    here = place()
+    here.control(load_ms=60_000)
+    await life(here, lambda w: w.phase("loading"))
+    async with World(here) as w:
+        await w.phase("loading")
+        here.control(port_in_use=True)
+        await until(lambda: w.of("preload", to="failed"))
+        here.control()
+        await w.phase("ready")
+        assert w.replica().state.history.failures == 0
+
+
+async def test_documents_that_cannot_be_used_are_no_reason_not_to_start(place):
+    async def spoil(w):
+        await w.service.acquire_lease("p")
+        await w.host.store.commit(
+            [Put("pool", "p", {"desired": "?"}), Put("replica", "p/r0", {"phase": 1}), Put("lease", "x", {})]
+        )
+
+    here = place()
+    pid, _ = await after(here, before=spoil)
+    async with World(here) as w:
+        assert [event.details.get("kind") for event in w.of("daemon", to="warning")] == ["pool", None, "lease"]
+        await w.phase("ready")
+        assert w.replica().run.process.pid == pid
