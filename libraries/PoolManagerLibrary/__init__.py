@@ -16,6 +16,7 @@ from PoolManagerLibrary.keywords.contract import ContractKeywords
 from PoolManagerLibrary.keywords.daemon import DaemonKeywords
 from PoolManagerLibrary.keywords.daemon_config import DaemonConfigKeywords
 from PoolManagerLibrary.keywords.daemon_log import DaemonLogKeywords
+from PoolManagerLibrary.keywords.device_holders import DeviceHolderKeywords
 from PoolManagerLibrary.keywords.devices import DeviceKeywords
 from PoolManagerLibrary.keywords.engines import EngineKeywords
 from PoolManagerLibrary.keywords.events import EventKeywords
@@ -123,6 +124,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             DaemonConfigKeywords,
             DaemonKeywords,
             DaemonLogKeywords,
+            DeviceHolderKeywords,
             DeviceKeywords,
             EngineKeywords,
             EventKeywords,

@@ -13,7 +13,7 @@ def place(pool: Pool, given: Mapping[str, Any], scenario: Scenario, add_gpu: Cal
     """Give the pool its mask: the GPUs it names, else the next unclaimed ones, else new ones."""
     table = pool.settings
     if "devices" in given:
-        if given["devices"] in {"none", "all"}:
+        if given["devices"] in ("none", "all"):
             table.pop("devices", None)
         return
     replicas = int(table.get("replicas", 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,15 @@ def check_overlaps(uses: Iterable[MaskUse], snapshot: DevicesSnapshot) -> None:
     """
     for one, other, uuids in overlapping(uses):
         raise overlap_error(one, other, uuids, snapshot)
+
+
+def mask_use(pool_id: str, masks: Iterable[Sequence[str]], snapshot: DevicesSnapshot, *, share: bool) -> MaskUse:
+    """Which GPUs a pool's masks name, as far as they are there."""
+    uuids: set[str] = set()
+    for mask in masks:
+        with contextlib.suppress(PoolManagerError):
+            uuids |= {device.uuid for device in resolve_mask(mask, snapshot)}
+    return MaskUse(pool_id, share, frozenset(uuids))
 
 
 def overlap_error(one: MaskUse, other: MaskUse, uuids: frozenset[str], snapshot: DevicesSnapshot) -> PoolManagerError:

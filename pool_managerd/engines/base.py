@@ -21,7 +21,6 @@ from pool_managerd.core.errors import Code, PoolManagerError
 #: Why a process ended, where its exit code and last lines tell: wrong arguments, or a port that was taken.
 ExitClass = Literal["bad_arguments", "port_in_use"]
 
-_DAEMONS_ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 CPU_HINT = "inference on the CPU is never used as a fallback; remove the argument and let the engine use its GPUs"
 
 
@@ -154,19 +153,11 @@ class Engine(ABC):
         """The program as configured, or else the kind's usual one: a path, or a name to be looked up on PATH."""
         return self.default_binary if pool.binary is None else str(pool.binary)
 
-    def check_args(self, pool: PoolLike) -> None:
+    def check_args(self, pool: PoolLike) -> None:  # noqa: B027  # most kinds add to it, and one has nothing to refuse
         """Refuse the operator's arguments and environment where they would leave the GPUs or contradict the daemon.
 
         :raises PoolManagerError: CPU_SPILLOVER, INVALID_SPLIT or INVALID_REQUEST naming the argument or variable.
         """
-        for name in getattr(pool, "env", ()):
-            if name in _DAEMONS_ENVIRONMENT or name.startswith("POOL_MANAGERD_"):
-                raise PoolManagerError(
-                    Code.INVALID_REQUEST,
-                    f"environment variable {name} is set by the daemon",
-                    hint="remove it from env; the pool's GPUs are set by its key 'devices'",
-                    details={"field": "env", "variable": name},
-                )
 
     @abstractmethod
     def check_model(self, path: Path) -> None:

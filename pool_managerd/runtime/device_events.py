@@ -18,6 +18,7 @@ from pool_managerd.runtime import preflight
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.replica import Replica
+from pool_managerd.runtime.spillover import fail_strayed
 from pool_managerd.runtime.store import Delete, Put
 
 #: While a replica waits for memory, the fit is looked at again at least this often, in seconds.
@@ -68,6 +69,7 @@ class DeviceEvents:
                 reason="NVML's processes can't be matched to ours or carry no bytes: residency is judged by each "
                 "device's used memory before and after a load",
             )
+        fail_strayed(self._replicas(), snapshot, self.host.reservations)
         self.look_again()
 
     def look_again(self) -> None:
@@ -76,14 +78,12 @@ class DeviceEvents:
 
     # -- replicas that wait ----------------------------------------------------------------------------------------
 
+    def _replicas(self) -> list[Replica]:
+        return [replica for pool in self.pools.values() for replica in pool.replicas.values()]
+
     def _waiting(self) -> list[Replica]:
         waits = {FailureClass.MEMORY, FailureClass.DEVICE}
-        return [
-            replica
-            for pool in self.pools.values()
-            for replica in pool.replicas.values()
-            if replica.state.waits_for in waits
-        ]
+        return [replica for replica in self._replicas() if replica.state.waits_for in waits]
 
     async def _look_after_waiting(self) -> None:
         """Runs as long as the daemon. Sleeps without a timer while nobody waits."""

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from pool_managerd.core.status import DeviceList, DeviceStatus, HolderStatus
 from pool_managerd.core.times import rfc3339
 from pool_managerd.devices.snapshot import Device
+from pool_managerd.runtime.gpu_processes import gpu_processes
 from pool_managerd.runtime.host import Host
-from pool_managerd.runtime.loading import gpu_pids_of
 from pool_managerd.runtime.pool import Pool
 
 
 def device_list(host: Host, pools: Mapping[str, Pool]) -> DeviceList:
     """All GPUs of the last snapshot, with who holds memory on them."""
     snapshot = host.inventory.snapshot
-    owners: dict[int, str] = {}
-    for pool in pools.values():
-        for replica in pool.replicas.values():
-            if replica.run is not None:
-                owners.update(dict.fromkeys(gpu_pids_of(host, replica.run, snapshot), pool.id))
+    replicas = [replica for pool in pools.values() for replica in pool.replicas.values()]
+    runs = [replica.run for replica in replicas if replica.run is not None]
+    owners = {pid: key[0] for pid, key in gpu_processes(runs, snapshot, host.reservations).items()}
+    for replica in replicas:
+        if replica.releasing is not None:  # of an engine that has ended, and is listed until its memory is given back
+            owners.update({pid: replica.pool_id for pid in replica.releasing.pids if pid not in owners})
     devices = [
         DeviceStatus(
             uuid=device.uuid,

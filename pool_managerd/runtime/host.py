@@ -16,6 +16,7 @@ from pool_managerd.devices.memory import Reservations
 from pool_managerd.observe.bus import EventBus
 from pool_managerd.runtime.files import StateDir
 from pool_managerd.runtime.logs import LogWatcher
+from pool_managerd.runtime.mask_uses import MaskUses
 from pool_managerd.runtime.sockets import PortAllocator
 from pool_managerd.runtime.store import Store
 from pool_managerd.runtime.turns import LoadTurns
@@ -49,6 +50,7 @@ class Host:
     lost: set[str] = field(default_factory=set)
     shutting_down: bool = False
     look_again: asyncio.Event = field(default_factory=asyncio.Event)
+    mask_uses: MaskUses = field(default_factory=MaskUses)
     _forgotten: int = 0
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pool_managerd.config import PoolConfig
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.devices.residency import judge
-from pool_managerd.devices.snapshot import DevicesSnapshot
 from pool_managerd.runtime.descendants import find_descendants
+from pool_managerd.runtime.gpu_processes import gpu_pids_of, key_of
 from pool_managerd.runtime.host import Host
-from pool_managerd.runtime.identity import MARKER_VARIABLE, environ_value, read_environ, read_stat
 from pool_managerd.runtime.probe import ProbeAnswer, ProbeFailed, http_request, next_delay
 from pool_managerd.runtime.run import Run
 from pool_managerd.runtime.sockets import owned_by
@@ -150,26 +149,6 @@ async def busy_slots(run: Run, timeout_s: float) -> int | None:
     return None if report is None else report.busy
 
 
-def gpu_pids_of(host: Host, run: Run, snapshot: DevicesSnapshot) -> set[int]:
-    """The engine's own processes among those that hold memory on any GPU, and its main process.
-
-    Only the few that NVML lists and that are known as nobody else's are looked at, not the whole process table:
-    about 40 µs each.
-    """
-    own = {run.process.pid}
-    listed = {process.pid for device in snapshot.devices for process in device.processes} - own
-    listed -= host.reservations.pids_of_others((run.spec.pool_id, run.spec.replica_id))
-    for pid in listed:
-        stat = read_stat(pid)
-        if stat is None or stat.start_ticks < run.process.identity.start_ticks:
-            continue
-        related = run.process.pid in {stat.session, stat.pgrp, stat.ppid}
-        marker = run.process.marker
-        if related or (marker and environ_value(read_environ(pid), MARKER_VARIABLE) == marker):
-            own.add(pid)
-    return own
-
-
 async def check_residency(host: Host, run: Run) -> None:
     """Whether the engine is on its GPUs, on all of them, and on no other.
 
@@ -177,7 +156,7 @@ async def check_residency(host: Host, run: Run) -> None:
     """
     after = await host.inventory.refresh()
     pids = gpu_pids_of(host, run, after)
-    host.reservations.update((run.spec.pool_id, run.spec.replica_id), pids=pids)
+    host.reservations.update(key_of(run), pids=pids)
     error = judge(
         pids,
         run.spec.devices,

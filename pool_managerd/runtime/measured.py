@@ -8,10 +8,11 @@ import psutil
 
 from pool_managerd.core.restart import recent
 from pool_managerd.core.status import DeviceStatus, PoolStatus
+from pool_managerd.devices.reservations import Key
 from pool_managerd.observe.gauges import ReplicaGauges
 from pool_managerd.runtime.device_views import device_list
+from pool_managerd.runtime.gpu_processes import gpu_processes
 from pool_managerd.runtime.host import Host
-from pool_managerd.runtime.loading import gpu_pids_of
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.replica import Replica
 
@@ -33,14 +34,18 @@ class Measured:
 
     def replica_gauges(self) -> Iterable[ReplicaGauges]:
         """What is measured of each configured replica."""
-        return [self._of(replica) for pool in self._pools.values() for replica in pool.replicas.values()]
+        replicas = [replica for pool in self._pools.values() for replica in pool.replicas.values()]
+        runs = [replica.run for replica in replicas if replica.run is not None]
+        pids: dict[Key, set[int]] = {}
+        for pid, key in gpu_processes(runs, self._host.inventory.snapshot, self._host.reservations).items():
+            pids.setdefault(key, set()).add(pid)
+        return [self._of(replica, pids.get(replica.key, set())) for replica in replicas]
 
-    def _of(self, replica: Replica) -> ReplicaGauges:
+    def _of(self, replica: Replica, pids: set[int]) -> ReplicaGauges:
         run = replica.run
         if run is None:
             return ReplicaGauges(replica.pool_id, replica.replica_id)
         snapshot = self._host.inventory.snapshot
-        pids = gpu_pids_of(self._host, run, snapshot)
         vram = {uuid: snapshot.by_uuid[uuid].held_by(pids) for uuid in run.spec.devices if uuid in snapshot.by_uuid}
         return ReplicaGauges(
             replica.pool_id,

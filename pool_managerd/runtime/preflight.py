@@ -197,6 +197,7 @@ async def check(host: Host, target: Target, *, reserve: bool = True, replacing: 
     engine.check_args(pool)
     snapshot = await host.inventory.refresh()
     devices = resolve_mask(target.mask, snapshot, absent="unavailable")
+    host.mask_uses.check(pool.id, host.config, snapshot)
     split = normalise_split(pool.tensor_split, len(devices))
     uuids = tuple(device.uuid for device in devices)
     check_usable(uuids, snapshot, quarantined=host.quarantined)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.devices.snapshot import Device, DevicesSnapshot
+from pool_managerd.runtime.gpu_processes import gpu_pids_of
 from pool_managerd.runtime.host import Host
-from pool_managerd.runtime.loading import gpu_pids_of
 from pool_managerd.runtime.run import Run
 
 #: The longest time between two looks, in seconds; a change that the devices announce is looked at sooner.

@@ -21,7 +21,7 @@ from pool_managerd.core.replica import DrainCause, Input, Signal, StartCause
 from pool_managerd.observe.correlation import CORRELATION_ID
 from pool_managerd.runtime import preflight
 from pool_managerd.runtime.draining import wait_at_rest, wait_idle
-from pool_managerd.runtime.loading import gpu_pids_of
+from pool_managerd.runtime.gpu_processes import gpu_pids_of
 from pool_managerd.runtime.pool import Activity, Pool
 from pool_managerd.runtime.preflight import Target
 from pool_managerd.runtime.replica import Replica

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 
 from pool_managerd.config import PoolConfig
+from pool_managerd.core.events import EventKind
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.preflight import Plan
 from pool_managerd.runtime.process import SpawnSpec, spawn
@@ -15,12 +17,22 @@ from pool_managerd.runtime.run import PLAN_VARIABLE, Run
 BASE_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
+#: What only the daemon says; a pool's ``env`` cannot widen or change it.
+_DAEMONS_OWN = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
+
+
+def overruled(env: Mapping[str, str]) -> list[str]:
+    """The variables of a pool's ``env`` that its engine does not get, because the daemon sets them."""
+    return sorted(name for name in env if name in _DAEMONS_OWN or name.startswith("POOL_MANAGERD_"))
+
+
 def engine_environment(host: Host, config: PoolConfig, plan: Plan) -> dict[str, str]:
     """The whole environment of an engine. The device mask is set last, so that nothing can widen it."""
     spec = plan.spec
     env = {name: os.environ[name] for name in BASE_VARIABLES if name in os.environ}
     env.update(plan.engine.environment(spec))
-    env.update(config.env)
+    not_passed = overruled(config.env)
+    env.update({name: value for name, value in config.env.items() if name not in not_passed})
     env.update(
         {
             "CUDA_VISIBLE_DEVICES": ",".join(spec.devices),
@@ -42,6 +54,15 @@ async def spawn_engine(host: Host, config: PoolConfig, plan: Plan) -> Run:
     :raises PoolManagerError: ENGINE_NOT_FOUND, SPAWN_FAILED, or STORE_UNAVAILABLE for the engine's own folder.
     """
     spec = plan.spec
+    if names := overruled(config.env):
+        host.bus.publish(
+            EventKind.DAEMON,
+            pool_id=spec.pool_id,
+            replica_id=spec.replica_id,
+            to="warning",
+            reason=f"{', '.join(names)} of the pool's env is not passed on: its GPUs are set by its key 'devices'",
+            details={"variables": names},
+        )
     first = spec.replica_id == config.replica_ids[0]
     process = await spawn(
         SpawnSpec(

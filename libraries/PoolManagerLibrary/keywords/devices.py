@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -14,6 +15,7 @@ from PoolManagerLibrary.enums import DriverMode, GpuHealth, ProcessMode
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
 from PoolManagerLibrary.keywords.base import Keywords, check, dig
 from PoolManagerLibrary.operations import call
+from PoolManagerLibrary.removal import engine_processes
 from PoolManagerLibrary.settings import coerce
 from PoolManagerLibrary.units import parse_size, seconds
 from PoolManagerLibrary.waiting import wait_until
@@ -48,6 +50,27 @@ class DeviceKeywords(Keywords):
         return self.scenario.gpu(gpu).uuid
 
     @keyword
+    def write_mask(self, form: str, *gpus: str) -> str | list[str]:
+        """Returns the mask of GPUs of the scenario as an operator would write it for ``devices``.
+
+        ``form`` is ``indices``, ``names`` or ``UUIDs`` ``in a text``, ``a list of`` one of them, or for a mixture
+        one word for each GPU: ``a name and a UUID``.
+
+        Example:
+        | ${mask} = | Write Mask | a list of names | big | small |
+        | Define Pool | chat | devices=${mask} |
+        """
+        words = re.findall("ind(?:ices|ex)|name|UUID", form)
+        if not words:
+            raise UsageError(f"A mask can be written as indices, names or UUIDs, not as '{form}'.")
+        elements = []
+        for place, gpu in enumerate(gpus):
+            word = words[min(place, len(words) - 1)]
+            index = str(self.get_device_field(gpu, "index"))
+            elements.append({"name": f"GPU{index}", "UUID": self.get_gpu_uuid(gpu)}.get(word, index))
+        return elements if "list" in form else '"' + ",".join(elements) + '"'
+
+    @keyword
     def use_gpu(self, gpu: str) -> None:
         """Makes a GPU of the scenario *the GPU* of the following steps.
 
@@ -75,6 +98,17 @@ class DeviceKeywords(Keywords):
         """
         self.scenario.act(f"{gpu} is taken out")
         self.world.folder.remove_gpu(self.scenario.gpu(gpu).uuid)
+
+    @keyword
+    def put_gpu_back(self, gpu: str = "the GPU") -> None:
+        """Puts a GPU that `Remove GPU` took out into the host again.
+
+        Example:
+        | Put GPU Back | big |
+        """
+        card = self.scenario.gpu(gpu)
+        self.scenario.act(f"{gpu} is put back")
+        self.world.folder.add_gpu(uuid=card.uuid, memory_total=card.memory, memory_used=card.used, **card.more)
 
     @keyword
     def change_gpu(self, gpu: str = "the GPU", **fields: Any) -> None:
@@ -147,6 +181,28 @@ class DeviceKeywords(Keywords):
         self.scenario.act("the end of the other program")
         for process in self.scenario.memory.pop("holders", []):
             _end(process)
+
+    @keyword
+    def let_child_hold_gpu_memory(self, size: str, gpu: str, name: str = "the pool") -> int:
+        """Lets a descendant of a pool's engine, which must have one, hold memory of a GPU. Returns its pid.
+
+        Example:
+        | Define Pool | chat | starts a child in its own session |
+        | Let Child Hold GPU Memory | 1 GiB | other | chat |
+        """
+        self.world.need_local("local processes")
+        pool = self.scenario.pool(name)
+        main = self.daemon.state_dir / f"{pool.pool_id}-r0.pid"
+        child: int = wait_until(
+            lambda: [pid for pid in engine_processes(pool.pool_id) if str(pid) != main.read_text().strip()],
+            bool,
+            timeout=3,
+            expected=f"the engine of pool {pool.pool_id} to have a child",
+            context=lambda: self.explain(pool),
+        ).value[0]
+        self.scenario.act(f"a child of the engine takes {size} of {gpu}")
+        self.world.folder.allocate(child, {self.scenario.gpu(gpu).uuid: parse_size(size)})
+        return child
 
     @keyword
     def get_devices(self) -> list[dict[str, Any]]:
