@@ -43,6 +43,7 @@ from PoolManagerLibrary.keywords.probes import ProbeKeywords
 from PoolManagerLibrary.keywords.process_ends import ProcessEndKeywords
 from PoolManagerLibrary.keywords.processes import ProcessKeywords
 from PoolManagerLibrary.keywords.programs import ProgramKeywords
+from PoolManagerLibrary.keywords.real_triton import RealTritonKeywords
 from PoolManagerLibrary.keywords.reflection import ReflectionKeywords
 from PoolManagerLibrary.keywords.sampled_statuses import SampledStatusKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
@@ -151,6 +152,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             ProcessEndKeywords,
             ProcessKeywords,
             ProgramKeywords,
+            RealTritonKeywords,
             ReflectionKeywords,
             SampledStatusKeywords,
             ScenarioKeywords,

@@ -46,7 +46,11 @@ class Lease:
 
 @dataclass
 class Completion:
-    """A streaming completion in a thread of its own: what came, when, and how it ended."""
+    """A streaming completion in a thread of its own: what came, when, and how it ended.
+
+    :param triton_model: the model of a Triton server to ask by its generate extension, which has no end mark but the
+        end of the answer itself; ``None`` for OpenAI's completions.
+    """
 
     url: str
     tokens_wanted: int
@@ -59,6 +63,7 @@ class Completion:
     first_token: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
     prompt: str = "Say something."
+    triton_model: str | None = None
 
     def start(self) -> Completion:
         """Begin."""
@@ -77,13 +82,8 @@ class Completion:
     def _stream(self) -> None:
         parts = urlsplit(self.url)
         connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=30)
-        # A real model would end by itself when it has said enough; here so many tokens are wanted and no fewer.
-        body = {"prompt": self.prompt, "max_tokens": self.tokens_wanted, "ignore_eos": True, "stream": True}
-        # llama.cpp sends a character of several tokens as one piece; letters can be counted.
-        body["grammar"] = "root ::= [a-zA-Z ,.]+"
-        connection.request(
-            "POST", "/v1/completions", body=json.dumps(body), headers={"Content-Type": "application/json"}
-        )
+        path, body = self._request()
+        connection.request("POST", path, body=json.dumps(body), headers={"Content-Type": "application/json"})
         response = connection.getresponse()
         if response.status != http.client.OK:
             self.error = f"HTTP {response.status}: {response.read(500)!r}"
@@ -97,18 +97,38 @@ class Completion:
                 self.whole = True
                 return
             self._take(json.loads(data))
-        self.error = "The stream ended without its end mark."
+        if self.triton_model is None:
+            self.error = "The stream ended without its end mark."
+        else:
+            self.whole = self.error is None
+
+    def _request(self) -> tuple[str, dict[str, Any]]:
+        if self.triton_model is not None:
+            words = " ".join(f"word{number}" for number in range(self.tokens_wanted))
+            return f"/v2/models/{self.triton_model}/generate_stream", {"text_input": words}
+        # A real model would end by itself when it has said enough; here so many tokens are wanted and no fewer.
+        body = {"prompt": self.prompt, "max_tokens": self.tokens_wanted, "ignore_eos": True, "stream": True}
+        # llama.cpp sends a character of several tokens as one piece; letters can be counted.
+        return "/v1/completions", {**body, "grammar": "root ::= [a-zA-Z ,.]+"}
 
     def _take(self, chunk: dict[str, Any]) -> None:
+        if "error" in chunk:
+            self.error = str(chunk["error"])
+        if "text_output" in chunk:
+            self.model = chunk["model_name"]
+            self._token(chunk["text_output"])
         self.model = chunk.get("model", self.model)
         for choice in chunk.get("choices", []):
             text = choice.get("text") or (choice.get("delta") or {}).get("content")
             # A real token may be a part of a character, and its text empty.
             if text or (text is not None and choice.get("finish_reason") is None):
-                self.tokens.append(text)
-                self.times.append(time.time())
-                self.first_token.set()
+                self._token(text)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
+
+    def _token(self, text: str) -> None:
+        self.tokens.append(text)
+        self.times.append(time.time())
+        self.first_token.set()
 
 
 class HeldLease:

@@ -1,4 +1,11 @@
-"""NVIDIA's Triton Inference Server: its model is a repository, a folder of models."""
+"""NVIDIA's Triton Inference Server: its model is a repository, a folder of models.
+
+What stands here was seen on a real tritonserver 2.51 (from the package nvidia-pytriton 0.7, on a host without a GPU):
+``/v2/health/ready`` is refused until all models are loaded and answers 200 from then on; ``/v2`` tells the version;
+every failure ends with exit code 1; SIGTERM lets requests in flight end, unloads the models and exits with 0 about
+two seconds later (it looks once a second); a model of KIND_GPU is refused without a GPU. A Python model's stub that
+died leaves the server ready, and its requests fail.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +50,17 @@ _LOG = (
     LogPattern(re.compile(_ERROR + r"(?:CUDA error|CUDA driver error|cudaError)"), Code.CUDA_ERROR, "cuda_error"),
 )
 _PORT_IN_USE = re.compile(_ERROR + r"failed to start HTTP service: .*already in use")
-_BAD_ARGUMENTS = re.compile(r"^(?:\S*tritonserver: )?(?:unrecognized option|error: |Bad argument)")
+#: What 2.51 says of an argument that it can't use, after or before its whole usage text. A model that fails to load
+#: ("error: creating server: Internal - failed to load all models") is no such thing.
+_BAD_ARGUMENTS = re.compile(
+    r"^\S*tritonserver: (?:unrecognized|invalid) option"
+    r"|^\S*tritonserver: option '.*' requires an argument"
+    r"|^Bad option: "
+    r"|^Invalid option value\. Got "
+    r"|^invalid argument for --"
+    r"|^error: creating server: Invalid argument - --"
+    r"|^\t(?:DEPRECATED: Please use --trace-config|only log the trace output to <trace-file> when shutting down\.)"
+)
 
 
 class Triton(Engine):

@@ -137,6 +137,25 @@ def test_triton_is_started_with_its_repository_alone():
     assert get_engine("triton").parse_version(b'{"name":"triton","version":"2.51.0"}') == "2.51.0"
 
 
+#: The last lines of a tritonserver 2.51 that ended with exit code 1, by what was wrong.
+TRITON_ENDS = {
+    "/opt/tritonserver/bin/tritonserver: unrecognized option '--nonsense'": "bad_arguments",
+    "/opt/tritonserver/bin/tritonserver: option '--log-verbose' requires an argument": "bad_arguments",
+    'Bad option: "--http-port".': "bad_arguments",
+    "invalid argument for --rate-limit": "bad_arguments",
+    "error: creating server: Invalid argument - --model-repository must be specified": "bad_arguments",
+    "\tonly log the trace output to <trace-file> when shutting down.": "bad_arguments",
+    "error: creating server: Internal - failed to load all models": None,
+    "E1127 16:23:10.925739 1271 main.cc:257] \"failed to start HTTP service: Unavailable - Socket '127.0.0.1:18123' "
+    'already in use "': "port_in_use",
+}
+
+
+@pytest.mark.parametrize(("line", "said"), TRITON_ENDS.items())
+def test_what_a_real_triton_said_last_is_understood(line, said):
+    assert get_engine("triton").exit_class(1, ['I1127 16:23:09.1 1 x.cc:1] "up"', line, ""]) == said
+
+
 def test_triton_refuses_a_model_on_the_cpu(tmp_path):
     model = tmp_path / "repository" / "resnet"
     check = get_engine("triton").check_model

@@ -21,20 +21,26 @@ class CompletionKeywords(Keywords):
 
     @keyword
     def start_completion(
-        self, tokens: int = 10, url: str | None = None, name: str = "the pool", lease: bool = True, prompt: str = "Hi."
+        self,
+        tokens: int = 10,
+        url: str | None = None,
+        name: str = "the pool",
+        lease: bool = True,
+        prompt: str = "Hi.",
+        triton_model: str | None = None,
     ) -> None:
         """Starts a streaming completion in the background and waits for its first token.
 
-        It goes to ``url``, else to the url of *the lease* (a new one, if none is held), or with
-        ``lease=False`` straight to
-        the engine's url in the handoff file.
+        It goes to ``url``, else to the url of *the lease* (a new one, if none is held), or with ``lease=False``
+        straight to the engine's url in the handoff file. ``triton_model`` names a model of a real Triton server that
+        is asked by the generate extension, for as many words, instead of OpenAI's completions.
 
         Example:
         | Start Completion | tokens=40 |
         | Completion Should End Whole | within=3 s |
         """
         target = url or (self._lease_url(name) if lease else self._handoff_url(name))
-        completion = Completion(target, tokens, prompt=prompt).start()
+        completion = Completion(target, tokens, prompt=prompt, triton_model=triton_model).start()
         self.scenario.memory.setdefault("completions", []).append(completion)
         if not completion.first_token.wait(10) or completion.error:
             raise ExpectationFailed(f"The completion at {target} gave no token: {completion.error}")
