@@ -31,16 +31,17 @@ from pool_managerd.config import Config
 from pool_managerd.config_load import load_config
 from pool_managerd.config_problems import ConfigError
 from pool_managerd.core.errors import Code, PoolManagerError
-from pool_managerd.core.events import Event, EventKind
+from pool_managerd.core.events import EventKind
 from pool_managerd.devices.inventory import Inventory
 from pool_managerd.devices.memory import Reservations
 from pool_managerd.devices.nvml import load_nvml
 from pool_managerd.observe.bus import EventBus
 from pool_managerd.observe.eventlog import event_projection
-from pool_managerd.observe.logs import close_logging, configure_logging, get_logger
+from pool_managerd.observe.logs import close_logging, configure_logging, get_logger, is_secret_name, learn_secrets
 from pool_managerd.observe.metrics import Metrics
 from pool_managerd.runtime.files import StateDir
 from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.log_context import context_of
 from pool_managerd.runtime.logs import LogWatcher
 from pool_managerd.runtime.measured import Measured
 from pool_managerd.runtime.registry import Registry
@@ -66,10 +67,15 @@ def serve(path: Path, overrides: Mapping[str, Any]) -> int:
     except ConfigError as error:
         sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
         return WRONG_CONFIG
-    secrets = [token for token in (config.tokens.full, config.tokens.readonly) if token]
-    configure_logging(format_=config.log.format, level=config.log.level, secrets=secrets)
+    configure_logging(format_=config.log.format, level=config.log.level, secrets=_secrets(config))
+
+    def reread() -> Config:
+        fresh = load_config(path, overrides=overrides)
+        learn_secrets(_secrets(fresh))
+        return fresh
+
     try:
-        return uvloop.run(Daemon(config, lambda: load_config(path, overrides=overrides)).run())
+        return uvloop.run(Daemon(config, reread).run())
     except PoolManagerError as error:
         get_logger().error("refused", code=str(error.code), human=error.message, hint=error.hint)
         close_logging()
@@ -87,6 +93,12 @@ def serve(path: Path, overrides: Mapping[str, Any]) -> int:
         return REFUSED
     finally:
         close_logging()
+
+
+def _secrets(config: Config) -> list[str]:
+    """What must stand in no line of the log: the tokens, and what the pools' engines are given secretly."""
+    tokens = [token for token in (config.tokens.full, config.tokens.readonly) if token]
+    return tokens + [value for pool in config.pools for name, value in pool.env.items() if is_secret_name(name)]
 
 
 class Daemon:
@@ -118,7 +130,7 @@ class Daemon:
                 on_added=lambda pool: metrics.add_pool(pool.id, engine=pool.engine, replica_ids=pool.replica_ids),
                 on_removed=metrics.forget_pool,
             )
-            host.bus.add_projection(event_projection(lambda event: _context(registry, event)))
+            host.bus.add_projection(event_projection(lambda event: context_of(registry, event)))
             metrics.state = Measured(host, registry.pools)
             service = PoolManagerService(host, registry, self.reread)
             self._hurry = registry.hurry
@@ -136,7 +148,7 @@ class Daemon:
                 service,
                 address=str(self.config.server.http),
                 auth=auth,
-                metrics=metrics.render,
+                metrics=metrics.scrape,
                 max_request_bytes=self.config.server.max_request_bytes,
                 sock=http_socket,
             )
@@ -173,6 +185,8 @@ class Daemon:
             retention=config.server.event_retention,
         )
         metrics = Metrics(bus=bus, version=__version__)
+        for device in snapshot.devices:
+            metrics.add_device(device.uuid)
         bus.add_projection(metrics.on_event)
         store.on_availability = lambda available: _announce_store(bus, store, available=available)
         log_watcher = LogWatcher(max_bytes=config.log.engine_log_max_bytes, keep=config.log.engine_log_keep)
@@ -271,24 +285,6 @@ def _announce_store(bus: EventBus, store: Store, *, available: bool) -> None:
         reason=f"the state store {path} takes writes again" if available else f"the state store {path} takes no writes",
         details={"path": path},
     )
-
-
-def _context(registry: Registry, event: Event) -> Mapping[str, Any]:
-    """What the log adds to an event from its pool."""
-    pool = registry.pools.get(event.pool_id) if event.pool_id else None
-    if pool is None:
-        return {}
-    replica = pool.replicas.get(event.replica_id) if event.replica_id else None
-    model = pool.model_ref
-    if replica is None:
-        return {"engine": pool.config.engine, "model": model}
-    return {
-        "engine": pool.config.engine,
-        "engine_version": replica.version,
-        "model": model,
-        "device_mask": replica.devices,
-        "restart_count": replica.state.history.restart_count,
-    }
 
 
 def _bracketed(host: str) -> str:

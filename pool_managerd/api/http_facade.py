@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -42,7 +42,7 @@ def build_app(
     service: Service,
     *,
     auth: Auth,
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Awaitable[bytes]],
     max_request_bytes: int,
     stopping: asyncio.Event,
 ) -> Edge:
@@ -82,7 +82,7 @@ async def start_http(
     *,
     address: str,
     auth: Auth,
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Awaitable[bytes]],
     max_request_bytes: int,
     sock: socket.socket | None = None,
 ) -> HttpServer:

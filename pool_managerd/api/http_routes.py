@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +20,7 @@ from pool_managerd.api.http_streams import HEARTBEAT, StreamResponse, sse_frames
 from pool_managerd.api.json_values import dump
 from pool_managerd.api.openapi import JSON, Operation
 from pool_managerd.core.errors import invalid_request
+from pool_managerd.observe.metrics import CONTENT_TYPE
 from pool_managerd.service_protocol import Service
 
 _DIGITS_OF_A_REVISION = 19
@@ -53,7 +53,7 @@ class Handlers:
         self,
         service: Service,
         *,
-        metrics: Callable[[], bytes],
+        metrics: Callable[[], Awaitable[bytes]],
         max_request_bytes: int,
         stopping: asyncio.Event,
     ) -> None:
@@ -192,7 +192,7 @@ class Handlers:
 
     async def metrics(self, _call: Call) -> Response:
         """GET /metrics."""
-        return Response(self._metrics(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(await self._metrics(), headers={"content-type": CONTENT_TYPE})
 
 
 def _json(value: Any, status: int = 200, *, location: str | None = None) -> Response:

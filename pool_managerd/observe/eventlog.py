@@ -31,6 +31,24 @@ _EVENT_FIELDS = (
 )
 _RESERVED = frozenset({*_EVENT_FIELDS, "exc_info", "stack_info"})
 
+#: What happened, in words; other kinds say their name and ``to``.
+_WORDS: Mapping[EventKind, str] = {
+    EventKind.PHASE: "{change}",
+    EventKind.POOL_READY: "the pool is ready",
+    EventKind.POOL_UNREADY: "the pool is not ready",
+    EventKind.PRELOAD: "load {to}",
+    EventKind.LEASE: "lease {action}",
+    EventKind.RESTART_SCHEDULED: "restart scheduled",
+    EventKind.BREAKER: "circuit breaker {change}",
+    EventKind.DEVICE: "{change}",
+    EventKind.XID: "XID {xid}",
+    EventKind.GAP: "a watcher has a gap",
+}
+#: What the line of a replica's transition always has, with ``None`` for what is not known or does not apply.
+_OF_A_TRANSITION = (
+    "engine", "engine_version", "device_mask", "model", "restart_count", "backoff_ms", "last_error",
+)  # fmt: skip
+
 #: Level by kind and ``to``; the empty text stands for any other.
 _LEVELS: Mapping[EventKind, Mapping[str, str]] = {
     EventKind.PHASE: {"": "info"},
@@ -110,24 +128,38 @@ def line_of(event: Event, context: Context | None = None) -> dict[str, Any]:
             line.setdefault(key, value)
     if event.code:
         line["last_error"] = {"code": event.code, "message": event.reason, "hint": event.details.get("hint")}
+    if event.kind is EventKind.PHASE:
+        for key in _OF_A_TRANSITION:
+            line.setdefault(key, None)
     return line
 
 
 def sentence(event: Event) -> str:
-    """Say what happened in words: subject, change, reason."""
-    subject = "/".join(part for part in (event.pool_id, event.replica_id) if part)
-    if event.device:
-        subject = f"{subject} on {event.device}" if subject else f"GPU {event.device}"
-    if event.kind is EventKind.PHASE:
-        what = f"{event.from_} → {event.to}" if event.from_ != event.to else f"{event.to}"
-    else:
-        action = event.details.get("action") or event.to
-        kind = str(event.kind).replace("_", " ")
-        what = f"{kind} {action}" if action else kind
+    """Say in words who, what and why: ``chat/r0: loading → ready: it answers``."""
+    subject = "/".join(part for part in (event.pool_id, event.replica_id, event.device) if part)
+    what = _what(event)
     text = f"{subject}: {what}" if subject else what
     if event.code:
         text += f" ({event.code})"
     return f"{text}: {event.reason}" if event.reason else text
+
+
+def _what(event: Event) -> str:
+    words = _WORDS.get(event.kind, "{kind} {to}")
+    if event.kind is EventKind.DRAIN and event.to in {"drained", "forced"}:
+        words = "drain ended, {to}"
+    elif event.kind is EventKind.DEVICE and not event.device:
+        words = "GPUs: {to}"
+    elif event.kind is EventKind.DAEMON and event.pool_id:
+        words = "{to}"
+    to = event.to or ""
+    return words.format(
+        kind=event.kind,
+        to=to,
+        change=f"{event.from_} → {to}" if event.from_ and event.from_ != to else to,
+        action=event.details.get("action"),
+        xid=event.details.get("xid"),
+    ).strip()
 
 
 def _is_worth_a_warning(event: Event) -> bool:

@@ -28,14 +28,19 @@ _log = logging.getLogger(__name__)
 class ReplicaGauges:
     """What is measured of one replica beside its status.
 
+    :param engine: the engine's kind, ``engine_version`` what it says it is, if anything.
+    :param devices: UUIDs of the GPUs that it uses or would use.
     :param last_heartbeat: wall time of the last good probe of the present engine, seconds since the epoch.
-    :param probe_failures: failed liveness probes since the daemon's start.
+    :param probe_failures: failed liveness probes since the daemon's start, whichever engine it was.
     :param vram_used: bytes that its process tree holds, by device UUID; empty without a process.
     :param ram_used: resident bytes of its process tree; ``None`` without a process.
     """
 
     pool_id: str
     replica_id: str
+    engine: str = ""
+    engine_version: str | None = None
+    devices: tuple[str, ...] = ()
     last_heartbeat: float | None = None
     probe_failures: int = 0
     vram_used: Mapping[str, int] = field(default_factory=dict)
@@ -43,7 +48,11 @@ class ReplicaGauges:
 
 
 class StateSource(Protocol):
-    """Where gauges come from. All of it must answer at once, from what is known: no probe, no NVML call, no file."""
+    """Where gauges come from. All of it must answer at once, from what is known: no probe, no NVML call."""
+
+    async def look(self) -> None:
+        """Called before each scrape, for what cannot be read at once."""
+        ...
 
     def pools(self) -> Sequence[PoolStatus]:
         """Every configured pool."""
@@ -149,6 +158,14 @@ class StateCollector(Collector):
 
     def _replicas(self) -> Iterator[Metric]:
         replica_labels = ("pool_id", "replica_id")
+        info = _family(
+            "replica_info",
+            "What a replica runs, once for each of its GPUs; always 1.",
+            *replica_labels,
+            "engine",
+            "engine_version",
+            "device",
+        )
         heartbeat = _family(
             "last_heartbeat_timestamp_seconds", "When the engine last answered a probe well.", *replica_labels
         )
@@ -157,6 +174,8 @@ class StateCollector(Collector):
         ram = _family("ram_used_bytes", "Resident host memory of the engine's processes.", *replica_labels)
         for replica in self._state().replica_gauges():
             labels = [replica.pool_id, replica.replica_id]
+            for device in replica.devices:
+                info.add_metric([*labels, replica.engine, replica.engine_version or "", device], 1)
             failures.add_metric(labels, replica.probe_failures)
             if replica.last_heartbeat is not None:
                 heartbeat.add_metric(labels, replica.last_heartbeat)
@@ -164,9 +183,10 @@ class StateCollector(Collector):
                 vram.add_metric([*labels, device], used)
             if replica.ram_used is not None:
                 ram.add_metric(labels, replica.ram_used)
-        yield from (heartbeat, failures, vram, ram)
+        yield from (info, heartbeat, failures, vram, ram)
 
     def _devices(self) -> Iterator[Metric]:
+        info = _family("device_info", "Index and name of the GPU; always 1.", "device", "index", "name")
         total = _family("vram_total_bytes", "Memory of the GPU.", "device")
         free = _family("vram_free_bytes", "Free memory of the GPU.", "device")
         used = _family("device_vram_used_bytes", "Memory of the GPU in use, by whomever.", "device")
@@ -175,19 +195,20 @@ class StateCollector(Collector):
         stale = False
         for device in self._state().devices():
             labels = [device.uuid]
+            info.add_metric([*labels, str(device.index), device.name], 1)
             total.add_metric(labels, device.memory_total_bytes)
             free.add_metric(labels, device.memory_free_bytes)
             used.add_metric(labels, device.memory_used_bytes)
             reserved.add_metric(labels, device.memory_reserved_bytes)
             healthy.add_metric(labels, int(device.health == "ok"))
             stale = stale or device.stale
-        yield from (total, free, used, reserved, healthy)
+        yield from (info, total, free, used, reserved, healthy)
         yield _gauge("devices_stale", "Whether the values of the GPUs are the last known ones only.", int(stale))
 
     def _host(self) -> Iterator[Metric]:
         yield _gauge("store_available", "Whether the state store takes writes.", int(self._state().store_available()))
         if (ram := self._state().host_ram()) is not None:
-            yield _gauge("host_ram_total_bytes", "Memory of the host, or of the daemon's cgroup.", ram[0])
+            yield _gauge("host_ram_total_bytes", "Memory of the host, or of the cgroup that bounds it.", ram[0])
             yield _gauge("host_ram_available_bytes", "Host memory that is still to be had.", ram[1])
 
     def _state(self) -> StateSource:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Mapping, MutableMapping
 from functools import lru_cache
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict
 
 import structlog
 
@@ -36,13 +36,25 @@ REDACTED = "[redacted]"
 
 _SECRET_KEY = re.compile(r"token|secret|password|passwd|authorization|api[_-]?key|credential", re.IGNORECASE)
 _NO_SECRETS = frozenset({"token_file", "readonly_token_file", "tokens_per_s"})
+#: What the console leaves out of a line that has a sentence.
+_SAID_IN_THE_SENTENCE = frozenset(
+    {"kind", "pool_id", "replica_id", "device", "reason", "from", "to", "code", "last_error"}
+)
 #: A secret shorter than this is not looked for inside of texts: it would blacken ordinary words.
 _MIN_SECRET = 6
 _STDLIB = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
-_configured: dict[str, LogWriter] = {}
-
 EventDict = MutableMapping[str, Any]
+
+
+class _Configured(TypedDict, total=False):
+    """What :func:`configure_logging` has made."""
+
+    writer: LogWriter
+    redactor: _Redactor
+
+
+_configured: _Configured = {}
 
 
 def configure_logging(
@@ -60,18 +72,19 @@ def configure_logging(
     if level not in LEVELS:
         raise ValueError(f'log.level = "{level}": one of {", ".join(LEVELS)}')
     close_logging()
-    writer = LogWriter(fd)
-    _configured["writer"] = writer
+    writer, redactor = LogWriter(fd), _Redactor(secrets)
+    render = _Json() if format_ == "json" else _Console(colors=os.isatty(fd))
+    _configured["writer"], _configured["redactor"] = writer, redactor
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             _add_time_and_correlation,
             structlog.processors.format_exc_info,
-            _Redactor(secrets),
-            _Json() if format_ == "json" else _Console(colors=os.isatty(fd)),
+            redactor,
+            render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=lambda *_: _LineLogger(writer),
+        logger_factory=lambda *_: _LineLogger(writer, render),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -97,34 +110,23 @@ def get_logger(**values: Any) -> structlog.typing.FilteringBoundLogger:
     return logger
 
 
-def redact_arguments(arguments: Iterable[str]) -> list[str]:
-    """Return a command line with the values of secret options (``--api-key X``, ``--token=X``) left out."""
-    shown: list[str] = []
-    hide_next = False
-    for argument in arguments:
-        name, has_value, _ = argument.partition("=")
-        secret = argument.startswith("-") and _is_secret(name.lstrip("-"))
-        if hide_next and not argument.startswith("-"):
-            shown.append(REDACTED)
-        else:
-            shown.append(f"{name}={REDACTED}" if secret and has_value else argument)
-        hide_next = secret and not has_value
-    return shown
+def learn_secrets(texts: Iterable[str]) -> None:
+    """Let these texts, too, stand in no line from now on. Ones of less than 6 characters are not looked for."""
+    if redactor := _configured.get("redactor"):
+        redactor.learn(texts)
 
 
 class _LineLogger:
     """The end of structlog's chain: takes a finished line."""
 
-    def __init__(self, writer: LogWriter) -> None:
+    def __init__(self, writer: LogWriter, render: _Json | _Console) -> None:
         self._writer = writer
+        self._render = render
 
     def msg(self, line: str) -> None:
         if lost := self._writer.take_lost():
-            self._writer.write(
-                json.dumps(
-                    {"time": rfc3339(time.time()), "level": "warning", "event": "log lines were lost", "lines": lost}
-                )
-            )
+            told = {"time": rfc3339(time.time()), "level": "warning", "event": "log lines were lost", "lines": lost}
+            self._writer.write(self._render(None, "warning", told))
         self._writer.write(line)
 
     debug = info = warning = error = critical = exception = fatal = log = failure = err = msg
@@ -148,8 +150,15 @@ class _Redactor:
     """Blackens the values of secret keys, and known secrets wherever they stand."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = sorted({text for text in secrets if len(text) >= _MIN_SECRET}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        self._texts: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Know these texts, too."""
+        self._texts.update(text for text in secrets if len(text) >= _MIN_SECRET)
+        if self._texts:
+            self._known = re.compile("|".join(map(re.escape, sorted(self._texts, key=len, reverse=True))))
 
     def __call__(self, _logger: Any, _method: str, event_dict: EventDict) -> EventDict:
         return {key: self._clean(key, value) for key, value in event_dict.items()}
@@ -160,7 +169,7 @@ class _Redactor:
             return value
         if isinstance(value, dict) or (not isinstance(value, (str, int, float, list)) and isinstance(value, Mapping)):
             return {str(inner): self._clean(str(inner), deep) for inner, deep in value.items()}
-        if _is_secret(key):
+        if is_secret_name(key):
             return REDACTED
         if isinstance(value, str):
             return self._known.sub(REDACTED, value) if self._known else value
@@ -189,14 +198,15 @@ class _Console:
     def __call__(self, logger: Any, method: str, event_dict: EventDict) -> str:
         if human := event_dict.pop("human", None):
             event_dict["event"] = human
-            for key in ("reason", "from", "to", "code", "last_error"):
+            for key in _SAID_IN_THE_SENTENCE:
                 event_dict.pop(key, None)
         shown = {key: value for key, value in event_dict.items() if value is not None}
         return str(self._render(logger, method, shown))
 
 
 @lru_cache(maxsize=1024)
-def _is_secret(key: str) -> bool:
+def is_secret_name(key: str) -> bool:
+    """Whether what has this name (a field, an environment variable) is a secret."""
     return bool(_SECRET_KEY.search(key)) and key.lower().replace("-", "_") not in _NO_SECRETS
 
 

@@ -6,6 +6,7 @@ kinds and devices, and values of closed lists; whatever is outside its list is c
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -29,6 +30,8 @@ _XID_CLASSES = frozenset(str(xid_class) for xid_class in XidClass)
 _LOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _WAIT_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 _BACKOFF_BUCKETS = (0.1, 0.5, 1, 2, 4, 8, 16, 32, 60, 120, 300)
+
+_log = logging.getLogger(__name__)
 
 _POOL = ("pool_id",)
 _REPLICA = ("pool_id", "replica_id")
@@ -116,6 +119,12 @@ class Metrics:
             self.restart.labels(pool_id, replica_id)
             self.breaker_open.labels(pool_id, replica_id)
 
+    def add_device(self, uuid: str) -> None:
+        """Begin a GPU's series at zero, so that its first XID is seen as a rise."""
+        self.driver_reset.labels(uuid)
+        for xid_class in XidClass:
+            self.xid.labels(uuid, str(xid_class))
+
     def forget_pool(self, pool_id: str) -> None:
         """End all series of a pool that is no longer configured; its late events are not counted."""
         self._forgotten.add(pool_id)
@@ -132,6 +141,15 @@ class Metrics:
         if handler := self._handlers.get(event.kind):
             handler(event)
 
+    async def scrape(self) -> bytes:
+        """What a scrape is given: :meth:`render`, after a look at what is measured only then."""
+        if self.state is not None:
+            try:
+                await self.state.look()
+            except Exception:  # noqa: BLE001 - a scrape shows what can be shown
+                _log.exception("what is measured for a scrape could not be read")
+        return self.render()
+
     def render(self) -> bytes:
         """Give everything in Prometheus' text format (:data:`CONTENT_TYPE`)."""
         return generate_latest(self._registry)
@@ -141,6 +159,8 @@ class Metrics:
     def _define(self) -> None:
         counter, histogram = self._counter, self._histogram
         self.events = counter("events", "Events published, by kind.", ("kind",))
+        for kind in EventKind:
+            self.events.labels(str(kind))
         self.restart = counter("restart", "Supervised restarts of a replica.", _REPLICA)
         self.readiness = counter("readiness_transitions", "Changes of a pool's readiness.", ("pool_id", "to"))
         self.preload_success = counter("preload_success", "Loads that ended ready.", (*_REPLICA, "engine"))
@@ -171,7 +191,7 @@ class Metrics:
         self.breaker_open = counter("circuit_breaker_open", "Openings of a circuit breaker.", _REPLICA)
         self.restart_storm = counter("restart_storm", "Restart storms.", _POOL)
         self.device_health = counter("device_health_transitions", "Changes of a GPU's health.", ("device", "to"))
-        self.xid = counter("xid", "NVIDIA XID events, by class.", ("xid_class",))
+        self.xid = counter("xid", "NVIDIA XID events, by class.", ("device", "xid_class"))
         self.driver_reset = counter("driver_reset", "XID events that need a reset of the GPU or lost it.", ("device",))
         self.config_reload = counter("config_reload", "Reloads of the config, by outcome.", ("outcome",))
         self.adopted = counter("adopted", "Running engines adopted at the daemon's start.", _REPLICA)
@@ -248,7 +268,7 @@ class Metrics:
 
     def _on_xid(self, event: Event) -> None:
         xid_class = closed(event.details.get("xid_class"), _XID_CLASSES)
-        self.xid.labels(xid_class).inc()
+        self.xid.labels(event.device, xid_class).inc()
         needs_reset = event.details.get("needs_reset")
         if needs_reset if isinstance(needs_reset, bool) else xid_class in {XidClass.LOST, XidClass.RESET}:
             self.driver_reset.labels(event.device).inc()

@@ -102,7 +102,7 @@ class DeviceEvents:
                 try:
                     await self._try(replica)
                 except Exception:  # noqa: BLE001 - one replica's trouble must not end the watch over the others
-                    _log.exception("looking after %s failed", replica.name)
+                    _log.exception("looking after %s failed", replica.name, extra=replica.log_fields)
 
     def _pause_s(self) -> float | None:
         """How long to wait for news. Short only where something may become free without any."""
@@ -238,7 +238,7 @@ class DeviceEvents:
             reason=f"XID {event.xid} on {event.uuid} is of the class {xid_class}",
             details={
                 "xid": event.xid,
-                "xid_class": "recovery" if classify(event.xid) is XidClass.RECOVERY_ACTION else str(xid_class),
+                "xid_class": str(classify(event.xid)),
                 "pools": sorted({replica.pool_id for replica in concerned}),
                 "needs_reset": xid_class in {XidClass.RESET, XidClass.LOST},
             },

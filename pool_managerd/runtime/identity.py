@@ -7,6 +7,7 @@ process of one boot; the spawn digest in its environment says that it was starte
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ MARKER_VARIABLE = "POOL_MANAGERD_MARKER"
 SPEC_VARIABLE = "POOL_MANAGERD_SPEC"
 
 _STATE, _PPID, _PGRP, _SESSION, _START_TICKS = 0, 1, 2, 3, 19  # positions after the command's closing parenthesis
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,15 @@ def read_stat(pid: int) -> ProcStat | None:
         session=int(fields[_SESSION]),
         start_ticks=int(fields[_START_TICKS]),
     )
+
+
+def read_resident_bytes(pid: int) -> int:
+    """The resident memory of a process, in bytes; 0 if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:  # noqa: PTH123 - Path costs more than the read
+            return int(file.read(256).split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError):
+        return 0
 
 
 def read_environ(pid: int) -> bytes:

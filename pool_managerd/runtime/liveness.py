@@ -13,10 +13,13 @@ from pool_managerd.runtime.probe import ProbeFailed, http_request
 from pool_managerd.runtime.run import Run
 
 
-async def watch(host: Host, config: Callable[[], PoolConfig], run: Run) -> None:
+async def watch(
+    host: Host, config: Callable[[], PoolConfig], run: Run, *, on_failed_probe: Callable[[], None] = lambda: None
+) -> None:
     """Probe until something is wrong. Never returns but by raising.
 
     :param config: the pool's present config, asked anew at each round, so that a changed interval takes effect.
+    :param on_failed_probe: called for each probe without a good answer.
     :raises PoolManagerError: HEALTH_CHECK_FAILED, or a spillover.
     """
     canary = Canary(host.clock())
@@ -35,6 +38,7 @@ async def watch(host: Host, config: Callable[[], PoolConfig], run: Run) -> None:
                 await canary.sing(host, pool, run)
             continue
         run.note_failed_probe(host.clock())
+        on_failed_probe()
         if run.probe_failures >= pool.liveness.failures:
             raise PoolManagerError(
                 Code.HEALTH_CHECK_FAILED,

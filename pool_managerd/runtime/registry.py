@@ -90,7 +90,9 @@ class Registry:
         try:
             self.host.state_dir.link_log(config.id, config.replica_ids[0])
         except PoolManagerError as error:
-            self.host.bus.publish(EventKind.DAEMON, to="warning", code=str(error.code), reason=error.message)
+            self.host.bus.publish(
+                EventKind.DAEMON, pool_id=config.id, to="warning", code=str(error.code), reason=error.message
+            )
 
     # -- the start -------------------------------------------------------------------------------------------------
 
@@ -122,7 +124,7 @@ class Registry:
 
         :param deadline: wall-clock seconds since the epoch.
         """
-        tasks: list[asyncio.Task[Any]] = []
+        tasks: dict[asyncio.Task[Any], str] = {}
         grace_ms = 0
         for pool in self.pools.values():
             end_activity(pool)
@@ -132,20 +134,23 @@ class Registry:
             pool.pending_drain = kept
             grace_ms = max(grace_ms, pool.config.stop.grace_ms)
             if drain.activity.task is not None:
-                tasks.append(self.host.start_task(_cleaned_up(pool, drain.activity.task), f"stop {pool.id}"))
+                tasks[self.host.start_task(_cleaned_up(pool, drain.activity.task), f"stop {pool.id}")] = pool.id
         for leaving in self.leaving.by_id.values():
             leaving.drain.deadline = min(leaving.drain.deadline, deadline)
             leaving.pool.wake()
             grace_ms = max(grace_ms, leaving.pool.config.stop.grace_ms)
-            tasks.append(leaving.dropping)
-        tasks += self.left_behind.ending.values()
+            tasks[leaving.dropping] = leaving.pool.id
+        tasks |= {task: pool_id for (pool_id, _), task in self.left_behind.ending.items()}
         if not tasks:
             return
         limit_s = max(0.0, deadline - self.host.clock()) + grace_ms / 1000 + LAST_WAIT_S
         _, late = await asyncio.wait(tasks, timeout=limit_s)
         for task in late:
             self.host.bus.publish(
-                EventKind.DAEMON, to="warning", reason=f"{task.get_name()}: not over after {limit_s:.0f} s, left behind"
+                EventKind.DAEMON,
+                pool_id=tasks[task],
+                to="warning",
+                reason=f"{task.get_name()}: not over after {limit_s:.0f} s, left behind",
             )
 
     def hurry(self) -> None:

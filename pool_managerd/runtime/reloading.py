@@ -107,7 +107,7 @@ class PoolReload:
         try:
             outcome = await self._outcome()
         except Exception as fault:  # noqa: BLE001 - whatever it is, the caller gets an answer and the pool goes on
-            _log.exception("the reload of pool %s failed", pool.id)
+            _log.exception("the reload of pool %s failed", pool.id, extra={"pool_id": pool.id})
             outcome = ReloadOutcome(self._failed(PoolManagerError(Code.INTERNAL, repr(fault)), restored=False))
         pool.pending_reload = None
         error = outcome.error

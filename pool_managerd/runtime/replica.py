@@ -12,7 +12,7 @@ import contextvars
 import logging
 import random
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pool_managerd.config import PoolConfig
 from pool_managerd.core.errors import PoolManagerError
@@ -83,6 +83,8 @@ class Replica:
         self.stopped_with: ExitStatus | None = None
         #: The memory that it needs, as planned for the present or the last attempt.
         self.last_need: Need | None = None
+        #: Liveness probes without a good answer since the daemon's start, whichever engine it was.
+        self.failed_probes = 0
         self.files = ReplicaFiles(self)
         self.timers = ReplicaTimers(self)
         self.work = ReplicaWork(self)
@@ -100,6 +102,11 @@ class Replica:
     def name(self) -> str:
         """Names it among all replicas of the daemon: ``<pool>-<replica>``."""
         return f"{self.pool_id}-{self.replica_id}"
+
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """By what a line of the log that is no event names it: ``extra=replica.log_fields``."""
+        return {"pool_id": self.pool_id, "replica_id": self.replica_id}
 
     @property
     def policy(self) -> RestartPolicy:
@@ -154,7 +161,7 @@ class Replica:
         try:
             announce.change(self, before, taken, given)
         except Exception:  # noqa: BLE001 - what is announced wrongly must be done all the same
-            _log.exception("announcing a change of %s failed", self.name)
+            _log.exception("announcing a change of %s failed", self.name, extra=self.log_fields)
         finally:
             CORRELATION_ID.reset(token)
         if taken.state.phase is not before.phase:

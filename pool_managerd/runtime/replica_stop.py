@@ -59,7 +59,7 @@ class ReplicaStop:
                 report = await stop_ladder(run.process, grace_s=grace_s, kill_wait_s=wait_s)
             except OSError as error:
                 # No descriptor or no memory left for the search: the process is still there to be ended.
-                _log.warning("stopping %s: %s", replica.name, error)
+                _log.warning("stopping %s: %s", replica.name, error, extra=replica.log_fields)
                 await asyncio.sleep(STOP_RETRY_S)
                 continue
             forced = forced or report.forced
@@ -95,7 +95,7 @@ class ReplicaStop:
             try:
                 report = await end_leftovers(process, kill_wait_s=wait_s)
             except OSError as error:
-                _log.warning("ending what %s left behind: %s", replica.name, error)
+                _log.warning("ending what %s left behind: %s", replica.name, error, extra=replica.log_fields)
                 await asyncio.sleep(STOP_RETRY_S)
                 continue
             if not report.survivors:

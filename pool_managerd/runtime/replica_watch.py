@@ -58,10 +58,13 @@ class ReplicaWatch:
         run = replica.run
         assert run is not None, "READY has a process"  # noqa: S101 - the table's promise
         try:
-            await watch(replica.host, lambda: replica.owner.config, run)
+            await watch(replica.host, lambda: replica.owner.config, run, on_failed_probe=self._on_failed_probe)
         except PoolManagerError as error:
             error.details["log_tail"] = log_tail(replica.log_path, run.log_offset)
             replica.fail(error)
+
+    def _on_failed_probe(self) -> None:
+        self.replica.failed_probes += 1
 
     def _on_exit(self, run: Run, exited: asyncio.Future[ExitStatus]) -> None:
         replica = self.replica
@@ -72,7 +75,7 @@ class ReplicaWatch:
         try:
             self._judge_exit(run, exited.result())
         except Exception as error:  # noqa: BLE001 - it has ended, whatever its last words made of us
-            _log.exception("judging the end of %s failed", replica.name)
+            _log.exception("judging the end of %s failed", replica.name, extra=replica.log_fields)
             replica.fail(internal(replica.pool_id, replica.replica_id, error))
 
     def _judge_exit(self, run: Run, status: ExitStatus) -> None:

@@ -46,7 +46,7 @@ class ReplicaWork:
                     replica.fail(internal(replica.pool_id, replica.replica_id, error))
                     raise
                 # A stop has only one way to end.
-                _log.exception("stopping %s", replica.name)
+                _log.exception("stopping %s", replica.name, extra=replica.log_fields)
                 await asyncio.sleep(STOP_RETRY_S)
             else:
                 return

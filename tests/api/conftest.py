@@ -26,13 +26,17 @@ class Daemon:
     stub: pool_manager_pb2_grpc.PoolManagerAsyncStub
 
 
+async def no_metrics() -> bytes:
+    return b"# HELP pool_managerd_up x\n"
+
+
 async def serve(auth: Auth) -> AsyncIterator[Daemon]:
     service = FakeService()
     http_server = await start_http(
         service,
         address="127.0.0.1:0",
         auth=auth,
-        metrics=lambda: b"# HELP pool_managerd_up x\n",
+        metrics=no_metrics,
         max_request_bytes=LIMIT,
     )
     grpc_server = await start_grpc(service, address="127.0.0.1:0", auth=auth, max_message_bytes=LIMIT)

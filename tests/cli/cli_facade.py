@@ -162,6 +162,10 @@ class ScriptedService:
         raise NotImplementedError
 
 
+async def no_metrics() -> bytes:
+    return b""
+
+
 class Facade:
     """The facade on a loop in a thread of its own."""
 
@@ -177,7 +181,7 @@ class Facade:
         self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         server = await start_http(
-            self.service, address="127.0.0.1:0", auth=self._auth, metrics=lambda: b"", max_request_bytes=10_000
+            self.service, address="127.0.0.1:0", auth=self._auth, metrics=no_metrics, max_request_bytes=10_000
         )
         self.address = f"127.0.0.1:{server.port}"
         self._started.set()

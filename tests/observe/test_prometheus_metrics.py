@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pool_managerd.core.errors import Code
 from pool_managerd.core.events import Event, EventKind
 from pool_managerd.core.status import BreakerStatus, DeviceStatus, PoolStatus, ReplicaStatus, VramStatus
+from pool_managerd.devices.xid import XidClass
 from pool_managerd.observe.bus import EventBus
 from pool_managerd.observe.gauges import ReplicaGauges
 from pool_managerd.observe.metrics import Metrics, crash_reason
@@ -28,8 +29,16 @@ class State:
     def __init__(self):
         self.ready = True
         self.breaker = "closed"
-        self.gauges = [ReplicaGauges("chat", "r0", last_heartbeat=1_700_000_000.5, vram_used={GPU: 42}, ram_used=7)]
+        self.gauges = [
+            ReplicaGauges("chat", "r0", "simulated", "1.0", (GPU,), 1_700_000_000.5, 3, vram_used={GPU: 42}, ram_used=7)
+        ]
         self.broken = False
+        self.looks = 0
+
+    async def look(self):
+        self.looks += 1
+        if self.broken:
+            raise RuntimeError("broken")
 
     def pools(self):
         if self.broken:
@@ -147,7 +156,11 @@ REPLICA = "pool_id=chat,replica_id=r0"
             f"device_health_transitions_total{{device={GPU},to=lost}}",
             1,
         ),
-        ({"kind": EventKind.XID, "device": GPU, "details": {"xid_class": "ignore"}}, "xid_total{xid_class=ignore}", 1),
+        (
+            {"kind": EventKind.XID, "device": GPU, "details": {"xid_class": "ignore"}},
+            f"xid_total{{device={GPU},xid_class=ignore}}",
+            1,
+        ),
         (
             {"kind": EventKind.XID, "device": GPU, "details": {"xid_class": "reset"}},
             f"driver_reset_total{{device={GPU}}}",
@@ -178,6 +191,24 @@ def test_an_xid_that_needs_no_reset_is_no_driver_reset(xid_class):
     assert "driver_reset" not in " ".join(values(metrics))
 
 
+def test_a_known_gpu_has_its_series_before_its_first_xid():
+    metrics = Metrics()
+    metrics.add_device(GPU)
+    got = values(metrics)
+    assert got[f"driver_reset_total{{device={GPU}}}"] == 0
+    assert {got[f"xid_total{{device={GPU},xid_class={xid_class}}}"] for xid_class in XidClass} == {0}
+
+
+async def test_what_is_measured_for_a_scrape_only_is_looked_at_first_and_may_fail(caplog):
+    state = State()
+    metrics = Metrics(state)
+    assert b"pool_ready" in await metrics.scrape()
+    assert state.looks == 1
+    state.broken = True
+    assert b"vram_total_bytes" in await metrics.scrape()
+    assert "could not be read" in caplog.text
+
+
 def test_an_adoption_is_no_restart():
     metrics = Metrics()
     metrics.add_pool("chat", engine="simulated", replica_ids=["r0"])
@@ -201,6 +232,10 @@ def test_gauges_show_the_state_at_the_scrape():
     assert got[f"vram_total_bytes{{device={GPU}}}"] == 100
     assert got[f"vram_free_bytes{{device={GPU}}}"] == 58
     assert got["restart_rate{pool_id=chat}"] == 2
+    assert got[f"probe_failures_total{{{REPLICA}}}"] == 3
+    assert got[f"device_info{{device={GPU},index=0,name=GPU}}"] == 1
+    assert got[f"replica_info{{device={GPU},engine=simulated,engine_version=1.0,{REPLICA}}}"] == 1
+    assert got["host_ram_total_bytes{}"] == 1000
     assert got["build_info{version=1.2.3}"] == 1
     assert got["process_resident_memory_bytes{}"] > 0
     state.ready, state.breaker, state.gauges = False, "half_open", [ReplicaGauges("chat", "r0")]

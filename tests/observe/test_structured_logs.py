@@ -15,7 +15,7 @@ import structlog
 from pool_managerd.core.events import Event, EventKind
 from pool_managerd.observe.correlation import CORRELATION_ID
 from pool_managerd.observe.eventlog import event_projection, level_of, log_event, sentence
-from pool_managerd.observe.logs import close_logging, configure_logging, get_logger, redact_arguments
+from pool_managerd.observe.logs import close_logging, configure_logging, get_logger, learn_secrets
 from pool_managerd.observe.logwriter import LogWriter
 
 
@@ -99,11 +99,7 @@ def test_the_console_form_is_readable(log):
     assert "pool_id=chat" in text
     assert "\x1b" not in text
     log_event(event(from_="loading", to="ready", reason="it answers"))
-    assert (
-        log.text()
-        .splitlines()[-1]
-        .endswith("[info     ] chat/r0: loading → ready: it answers kind=phase pool_id=chat replica_id=r0 revision=7")
-    )
+    assert log.text().splitlines()[-1].endswith("[info     ] chat/r0: loading → ready: it answers revision=7")
     with pytest.raises(json.JSONDecodeError):
         json.loads(text)
 
@@ -130,9 +126,22 @@ def test_secrets_are_blackened_wherever_they_stand(log):
     assert log.lines()[0]["tokens_per_s"] == 5
 
 
-def test_command_lines_are_shown_without_secret_values():
-    shown = redact_arguments(["serve", "--api-key", "k", "--hf-token=t", "--port", "1", "--api-key-file"])
-    assert shown == ["serve", "--api-key", "[redacted]", "--hf-token=[redacted]", "--port", "1", "--api-key-file"]
+def test_a_secret_that_is_learnt_later_is_blackened_from_then_on(log):
+    log.configure(secrets=["s3cr3t-token"])
+    learn_secrets(["hf_abcdef", "tiny"])
+    get_logger().info("s3cr3t-token hf_abcdef tiny")
+    assert log.lines()[0]["event"] == "[redacted] [redacted] tiny"
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_lost_lines_are_said_in_the_same_form(log, format_):
+    log.configure(format_=format_)
+    log.writer._lost = 7
+    get_logger().info("the next line")
+    first, second = log.text().splitlines()
+    assert "log lines were lost" in first
+    assert "the next line" in second
+    assert first.startswith("{") is (format_ == "json")
 
 
 def test_a_line_caused_by_a_request_has_its_correlation_id(log):
@@ -174,6 +183,53 @@ def test_an_events_line_agrees_with_the_event_and_adds_what_is_known_of_the_pool
     assert line["details_kind"] == "clash"
     assert line["last_error"] == {"code": "ENGINE_EXITED", "message": "exit code 3\nlast words", "hint": "see the log"}
     assert line["human"].startswith("chat/r0: loading → backoff (ENGINE_EXITED): exit code 3")
+
+
+def test_the_line_of_a_transition_has_all_that_is_known_of_the_replica(log):
+    log.configure()
+    log_event(event(from_="loading", to="ready"))
+    (line,) = log.lines()
+    for key in (
+        "engine", "engine_version", "device_mask", "model", "restart_count", "backoff_ms", "last_error",
+        "correlation_id",
+    ):  # fmt: skip
+        assert line[key] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "human"),
+    [
+        ({"from_": "loading", "to": "ready", "reason": "it answers"}, "chat/r0: loading → ready: it answers"),
+        ({"from_": "preflight", "to": "preflight", "reason": "waits"}, "chat/r0: preflight: waits"),
+        ({"kind": EventKind.POOL_READY, "to": "ready", "replica_id": None}, "chat: the pool is ready"),
+        (
+            {"kind": EventKind.POOL_UNREADY, "to": "unready", "replica_id": None, "code": "CUDA_ERROR", "reason": "x"},
+            "chat: the pool is not ready (CUDA_ERROR): x",
+        ),
+        ({"kind": EventKind.PRELOAD, "to": "started"}, "chat/r0: load started"),
+        ({"kind": EventKind.DRAIN, "to": "forced", "replica_id": None}, "chat: drain ended, forced"),
+        ({"kind": EventKind.DRAIN, "to": "started", "replica_id": None}, "chat: drain started"),
+        ({"kind": EventKind.LEASE, "details": {"action": "expired"}}, "chat/r0: lease expired"),
+        ({"kind": EventKind.RESTART_SCHEDULED}, "chat/r0: restart scheduled"),
+        ({"kind": EventKind.BREAKER, "from_": "closed", "to": "open"}, "chat/r0: circuit breaker closed → open"),
+        (
+            {"kind": EventKind.DEVICE, "pool_id": None, "replica_id": None, "device": "GPU-1", "from_": "ok",
+             "to": "lost"},
+            "GPU-1: ok → lost",
+        ),
+        ({"kind": EventKind.DEVICE, "pool_id": None, "replica_id": None, "to": "stale"}, "GPUs: stale"),
+        (
+            {"kind": EventKind.XID, "pool_id": None, "replica_id": None, "device": "GPU-1", "details": {"xid": 79}},
+            "GPU-1: XID 79",
+        ),
+        ({"kind": EventKind.CONFIG, "pool_id": None, "replica_id": None, "to": "refused"}, "config refused"),
+        ({"kind": EventKind.DAEMON, "pool_id": None, "replica_id": None, "to": "started"}, "daemon started"),
+        ({"kind": EventKind.DAEMON, "to": "warning", "reason": "disk full"}, "chat/r0: warning: disk full"),
+        ({"kind": EventKind.GAP, "pool_id": None, "replica_id": None, "reason": "lost"}, "a watcher has a gap: lost"),
+    ],
+)  # fmt: skip
+def test_the_sentence_says_who_what_and_why(fields, human):
+    assert sentence(event(**fields)) == human
 
 
 @pytest.mark.parametrize("kind", list(EventKind))
