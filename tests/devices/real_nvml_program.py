@@ -9,9 +9,21 @@ from pathlib import Path
 from pool_managerd.devices.inventory import Inventory
 from pool_managerd.devices.nvml import load_nvml
 
+UUID = "GPU-00000000-0000-0000-0000-00000000000"
+
+
+def show(world, second="ok"):
+    """One GPU that this process holds, and one that may be lost."""
+    lines = ["driver 580.1 13000", f"gpu {UUID}0 0 Stand-in 00000000:01:00.0 1000 100 600 300 ok 0 9 0"]
+    lines.append(f"gpu {UUID}1 1 Stand-in 00000000:02:00.0 1000 100 900 0 {second} 1 9 0")
+    lines.append(f"process {UUID}0 {os.getpid()} 300\n")
+    world.with_suffix(".new").write_text("\n".join(lines))
+    world.with_suffix(".new").rename(world)
+
 
 async def main():
-    lost, xid = Path(os.environ["NVML_LOST"]), Path(os.environ["NVML_XID"])
+    world = Path(os.environ["NVML_WORLD"])
+    show(world)
     inventory = Inventory(load_nvml("nvml"), source="nvml", wait_ms=50)
     news = asyncio.Event()
     xids, healths = [], []
@@ -31,13 +43,12 @@ async def main():
     assert (first.total, first.free, first.used) == (1000, 600, 300)
     assert [(process.pid, process.used) for process in first.processes] == [(os.getpid(), 300)]
     assert (first.recovery_action, second.recovery_action) == (0, 1)
-    lost.touch()  # noqa: ASYNC240 - a small file. A real GPU tells nobody: it is seen by the look after the wait for XIDs
+    show(world, "lost")  # a real GPU tells nobody: it is seen by the look after the wait for XIDs
     await until(lambda: healths)
     assert (inventory.snapshot.devices[1].health, inventory.snapshot.devices[1].total) == ("lost", 1000)
-    xid.with_suffix(".new").write_text("79")
-    xid.with_suffix(".new").rename(xid)  # the XID is of a GPU that no longer tells its UUID
+    world.with_suffix(".xid").write_text(f"{UUID}1 79\n")  # of a GPU that no longer tells its UUID
     await until(lambda: xids)
-    lost.unlink()  # noqa: ASYNC240 - a small file
+    show(world)
     await until(lambda: len(healths) == 2)
     assert (xids, healths) == ([("1", 79)], [("1", "lost"), ("1", "ok")])
     await inventory.close()
