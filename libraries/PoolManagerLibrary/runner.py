@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from PoolManagerLibrary.byte_code import shared_byte_code
+
 FEATURE_PATH = "LLORCH_BDD_FEATURE_PATH"
 #: Robot's own exit code for test data that is missing or wrong.
 BAD_DATA = 252
@@ -227,8 +229,13 @@ def _run(plan: Plan, suites: list[str], folder: Path, results: Path) -> int:
     options = [*default_options(plan, folder, results), *plan.options]
     # What failed last time is kept beside the last report only.
     shutil.rmtree(results / "failed", ignore_errors=True)
-    if plan.parallel > 1:
-        return _pabot(plan.parallel, options, suites)
+    with shared_byte_code(in_advance=plan.parallel > 1):
+        if plan.parallel > 1:
+            return _pabot(plan.parallel, options, suites)
+        return _robot(options, suites)
+
+
+def _robot(options: list[str], suites: list[str]) -> int:
     from robot import run_cli  # type: ignore[attr-defined]  # noqa: PLC0415  # a wrong path is refused before this is needed
 
     return int(run_cli([*options, *suites], exit=False))
