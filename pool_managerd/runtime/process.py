@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.runtime import oom, spawner
-from pool_managerd.runtime.exit_status import UNKNOWN_EXIT, ExitStatus, reap, stranger_exit
+from pool_managerd.runtime.exit_status import ExitStatus, StrangersEnd, reap
 from pool_managerd.runtime.identity import (
     MARKER_VARIABLE,
     SPEC_VARIABLE,
@@ -34,9 +34,8 @@ from pool_managerd.runtime.identity import (
 
 __all__ = ["EngineProcess", "ExitStatus", "ProcessIdentity", "SpawnSpec", "adopt", "spawn"]
 
-#: Waits, in seconds, for a stranger's parent to reap it, since the kernel tells its exit status only then. The sum
-#: stays below the 100 ms in which an engine's end has to be announced.
-_REAP_WAITS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
+#: Seconds until a child that ended is asked for its status again, where a debugger holds it.
+_REAP_WAIT_S = 0.032
 #: Reasons of the system that only an operator can put right.
 _UNUSABLE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.EISDIR, errno.ENAMETOOLONG})
 
@@ -70,6 +69,7 @@ class EngineProcess:
     """A running engine. Made by :func:`spawn` and :func:`adopt`, inside a running event loop.
 
     :ivar exited: done as soon as the process has ended (and, if it is our child, is reaped).
+    :ivar explained: done once more is known than ``exited`` said: a stranger's parent was slow to reap it.
     :ivar is_child: false for an adopted engine.
     :ivar marker: the value of :data:`~pool_managerd.runtime.identity.MARKER_VARIABLE` in its environment.
     :ivar log_offset: size in bytes of its log just before it was started; ``None`` if adopted.
@@ -84,8 +84,9 @@ class EngineProcess:
         self.log_offset = log_offset
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
+        self.explained: asyncio.Future[ExitStatus] = self._loop.create_future()
         self._pidfd = pidfd
-        self._waits = iter(_REAP_WAITS)
+        self._reaping: StrangersEnd | None = None
         self._loop.add_reader(pidfd, self._on_end)
 
     @property
@@ -134,6 +135,9 @@ class EngineProcess:
         self.exited.cancel()
 
     def _close(self) -> None:
+        if self._reaping is not None:
+            self._reaping.close()
+            self._reaping = None
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
@@ -143,21 +147,31 @@ class EngineProcess:
         if self._pidfd < 0:
             return
         self._loop.remove_reader(self._pidfd)
-        status: ExitStatus | None
-        try:
-            status = reap(self._pidfd) if self.is_child else stranger_exit(self._pidfd)
-        except ChildProcessError:
-            self.is_child = False
-            status = stranger_exit(self._pidfd)
-        if status is None:
-            # Not reaped by its parent yet (or, for a child, held by a debugger): the pidfd stays readable, so it
-            # cannot say when.
-            wait = next(self._waits, _REAP_WAITS[-1] if self.is_child else None)
-            if wait is not None:
-                self._loop.call_later(wait, self._on_end)
+        if self.is_child:
+            try:
+                status = reap(self._pidfd)
+            except ChildProcessError:
+                self.is_child = False
+            else:
+                if status is None:
+                    # A debugger holds it: the pidfd stays readable, so it cannot say when.
+                    self._loop.call_later(_REAP_WAIT_S, self._on_end)
+                    return
+                self._close()
+                self._set_exited(status)
                 return
-            status = UNKNOWN_EXIT
-        self._close()
+        self._reaping = StrangersEnd(self._pidfd, self._on_status)
+
+    def _on_status(self, status: ExitStatus, *, final: bool) -> None:
+        """What the kernel tells of a stranger's end: at once, and again when its parent has reaped it."""
+        if final:
+            self._close()
+        if not self.exited.done():
+            self._set_exited(status)
+        elif status.known and not self.exited.cancelled() and not self.explained.done():
+            self.explained.set_result(oom.attribute(status, self.pid))
+
+    def _set_exited(self, status: ExitStatus) -> None:
         if not self.exited.done():
             self.exited.set_result(oom.attribute(status, self.pid))
 

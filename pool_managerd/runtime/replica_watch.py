@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pool_managerd.core.errors import PoolManagerError
 from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import WITH_PROCESS, Phase
+from pool_managerd.core.replica import Input, Signal
 from pool_managerd.runtime.failures import from_exit, from_log_line, internal, log_tail, port_taken
 from pool_managerd.runtime.liveness import watch
 from pool_managerd.runtime.process import ExitStatus
@@ -50,6 +52,7 @@ class ReplicaWatch:
         replica = self.replica
         replica.host.reservations.update(replica.key, pids={run.process.pid})
         run.process.exited.add_done_callback(lambda future: self._on_exit(run, future))
+        run.process.explained.add_done_callback(lambda future: self._on_explained(run, future))
         replica.host.logs.watch(replica.log_path, run.log_offset, lambda line: self._on_line(run, line))
 
     async def watch(self) -> None:
@@ -77,6 +80,18 @@ class ReplicaWatch:
         except Exception as error:  # noqa: BLE001 - it has ended, whatever its last words made of us
             _log.exception("judging the end of %s failed", replica.name, extra=replica.log_fields)
             replica.fail(internal(replica.pool_id, replica.replica_id, error))
+
+    def _on_explained(self, run: Run, told: asyncio.Future[ExitStatus]) -> None:
+        """How an engine ended whose end was announced without a cause; what followed from it stays as it was judged."""
+        replica = self.replica
+        known = replica.state.failure
+        if known is None or known.cause != "unknown" or known.details.get("pid") != run.process.pid:
+            return
+        lines = log_tail(replica.log_path, run.log_offset)
+        failure = from_exit(
+            run, told.result(), was_ready=run.was_ready, lines=lines, uptime_s=known.details["uptime_seconds"]
+        )
+        replica.signal(Input(Signal.EXPLAINED, failure=replace(failure, failure_class=known.failure_class)))
 
     def _judge_exit(self, run: Run, status: ExitStatus) -> None:
         replica = self.replica

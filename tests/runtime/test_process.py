@@ -241,6 +241,40 @@ async def test_a_strangers_exit_status_is_known_where_the_kernel_tells_it(code, 
         assert not status.known
 
 
+LAZY = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(sys.stdin.read(1) and 9)"],
+                         stdin=subprocess.PIPE, env={"POOL_MANAGERD_SPEC": "digest"})
+print(child.pid, flush=True)
+sys.stdin.readline()
+child.stdin.write(b"x")
+child.stdin.flush()
+sys.stdin.readline()
+child.wait()
+"""
+
+
+@pytest.mark.skipif(
+    tuple(int(part) for part in os.uname().release.split(".")[:2]) < (6, 15),
+    reason="the kernel tells the exit status of a stranger from Linux 6.15 on",
+)
+async def test_a_stranger_whose_parent_is_slow_to_reap_it_has_ended_at_once_and_is_explained_later():
+    parent = subprocess.Popen([sys.executable, "-c", LAZY], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pid = int(parent.stdout.readline())
+    async with asyncio.timeout(5):
+        while b"POOL_MANAGERD_SPEC=digest" not in Path(f"/proc/{pid}/environ").read_bytes():
+            await asyncio.sleep(0.002)
+    process = adopt(ProcessIdentity(pid, read_stat(pid).start_ticks, boot_id(), "digest"))
+    parent.stdin.write(b"\n")
+    parent.stdin.flush()
+    assert not (await asyncio.wait_for(process.gone(), 5)).known
+    assert not process.running
+    assert not process.explained.done()
+    parent.communicate(b"\n")
+    status = await asyncio.wait_for(process.explained, 5)
+    assert (status.code, status.signal, status.known) == (9, None, True)
+
+
 async def test_a_process_that_differs_in_anything_is_not_adopted(run, log_lines):
     process = await run(SLEEP)
     await log_lines(1)
