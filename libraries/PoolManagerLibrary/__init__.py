@@ -7,6 +7,7 @@ from typing import Any
 from robotlibcore import DynamicCore
 
 from pool_managerd import __version__
+from PoolManagerLibrary.keywords.adoptions import AdoptionKeywords
 from PoolManagerLibrary.keywords.answers import AnswerKeywords
 from PoolManagerLibrary.keywords.attempts import AttemptKeywords
 from PoolManagerLibrary.keywords.cli import CliKeywords
@@ -18,6 +19,7 @@ from PoolManagerLibrary.keywords.daemon_config import DaemonConfigKeywords
 from PoolManagerLibrary.keywords.daemon_log import DaemonLogKeywords
 from PoolManagerLibrary.keywords.device_holders import DeviceHolderKeywords
 from PoolManagerLibrary.keywords.devices import DeviceKeywords
+from PoolManagerLibrary.keywords.disks import DiskKeywords
 from PoolManagerLibrary.keywords.engines import EngineKeywords
 from PoolManagerLibrary.keywords.events import EventKeywords
 from PoolManagerLibrary.keywords.faults import FaultKeywords
@@ -33,6 +35,7 @@ from PoolManagerLibrary.keywords.load import LoadKeywords
 from PoolManagerLibrary.keywords.metrics import MetricKeywords
 from PoolManagerLibrary.keywords.models import ModelKeywords
 from PoolManagerLibrary.keywords.openapi import OpenapiKeywords
+from PoolManagerLibrary.keywords.orphans import OrphanKeywords
 from PoolManagerLibrary.keywords.phases import PhaseKeywords
 from PoolManagerLibrary.keywords.pool_operations import PoolOperationKeywords
 from PoolManagerLibrary.keywords.pool_states import PoolStateKeywords
@@ -49,6 +52,8 @@ from PoolManagerLibrary.keywords.sampled_statuses import SampledStatusKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
 from PoolManagerLibrary.keywords.serving import ServingKeywords
 from PoolManagerLibrary.keywords.state_database import StateDatabaseKeywords
+from PoolManagerLibrary.keywords.steady_calls import SteadyCallKeywords
+from PoolManagerLibrary.keywords.strangers import StrangerKeywords
 from PoolManagerLibrary.keywords.streams import StreamKeywords
 from PoolManagerLibrary.keywords.suite_runs import SuiteRunKeywords
 from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
@@ -116,6 +121,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         self.world = World()
         self.ROBOT_LIBRARY_LISTENER: list[Any] = [ScenarioListener(self.world)]
         topics = (
+            AdoptionKeywords,
             AnswerKeywords,
             AttemptKeywords,
             CliKeywords,
@@ -127,6 +133,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             DaemonLogKeywords,
             DeviceHolderKeywords,
             DeviceKeywords,
+            DiskKeywords,
             EngineKeywords,
             EventKeywords,
             FaultKeywords,
@@ -142,6 +149,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             MetricKeywords,
             ModelKeywords,
             OpenapiKeywords,
+            OrphanKeywords,
             PhaseKeywords,
             PoolKeywords,
             PoolOperationKeywords,
@@ -158,6 +166,8 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             ScenarioKeywords,
             ServingKeywords,
             StateDatabaseKeywords,
+            SteadyCallKeywords,
+            StrangerKeywords,
             StreamKeywords,
             SuiteRunKeywords,
             SurfaceKeywords,

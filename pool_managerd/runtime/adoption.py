@@ -30,7 +30,7 @@ from pool_managerd.runtime.identity import environ_value, read_environ
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.preflight import Plan
 from pool_managerd.runtime.process import EngineProcess, adopt
-from pool_managerd.runtime.remembered import Remembered
+from pool_managerd.runtime.remembered import Remembered, need_from_document
 from pool_managerd.runtime.replica import Replica
 from pool_managerd.runtime.run import PLAN_VARIABLE, Run
 
@@ -70,6 +70,7 @@ class Adoption:
                 was = state_from_document(document)
                 told = Remembered.from_document(document, host=pool.config.host)
                 version, model = document["version"], document["model"]
+                need = need_from_document(document)
             except (KeyError, TypeError, ValueError) as error:
                 self.host.bus.publish(
                     EventKind.DAEMON,
@@ -82,7 +83,7 @@ class Adoption:
             else:
                 self._was[replica.key] = was
                 replica.state = _at_rest(was)
-                replica.version = version
+                replica.version, replica.last_need = version, need
                 if pool.pending_reload is not None and model is not None:
                     replica.model = Path(model)
         if document is None:

@@ -307,6 +307,7 @@ def replica_document(replica: Replica) -> dict[str, Any]:
         "after_stop": None if state.after_stop is None else state.after_stop.as_json(),
         "version": replica.version,
         "model": None if replica.model is None else str(replica.model),
+        "need": None if replica.last_need is None else asdict(replica.last_need),
         "run": None if replica.run is None else replica.run.as_json(),
     }
 

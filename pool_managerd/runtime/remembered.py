@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pool_managerd.devices.memory import Need
+from pool_managerd.devices.memory import DeviceShare, Need
 from pool_managerd.runtime.identity import ProcessIdentity
-from pool_managerd.runtime.run import identity_from_json, need_from_json
+from pool_managerd.runtime.run import identity_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Remembered:
             binary=_path(run.get("binary")),
             model=_path(run["model"]),
             devices=tuple(run.get("devices", ())),
-            need=need_from_json(run["need"]) if "need" in run else None,
+            need=need_from_document(document),
             slots=int(run["slots"]),
             version=run["version"],
             spawned_at=float(run["spawned_at"]),
@@ -86,6 +86,17 @@ class Remembered:
             log_offset=None,
             was_ready=True,
         )
+
+
+def need_from_document(document: Mapping[str, Any]) -> Need | None:
+    """The memory that a replica needs, as planned for its last attempt; ``None`` where that is not known.
+
+    :raises KeyError, TypeError, ValueError: if the document is not what a daemon writes.
+    """
+    need = document.get("need")
+    if need is None:
+        return None
+    return Need(tuple(DeviceShare(**share) for share in need["shares"]), int(need["ram"]), str(need["basis"]))
 
 
 def _path(text: str | None) -> Path | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pool_managerd.config import PoolConfig
 from pool_managerd.core.times import rfc3339
-from pool_managerd.devices.memory import DeviceShare, Need
+from pool_managerd.devices.memory import Need
 from pool_managerd.devices.snapshot import DevicesSnapshot
 from pool_managerd.engines.base import Engine, EngineSpec, redact
 from pool_managerd.runtime.process import EngineProcess, ProcessIdentity
@@ -91,7 +91,6 @@ class Run:
             "host": self.spec.host,
             "port": self.spec.port,
             "devices": list(self.spec.devices),
-            "need": asdict(self.need),
             "model": None if self.spec.model is None else str(self.spec.model),
             "slots": self.slots,
             "version": self.version,
@@ -119,11 +118,6 @@ def identity_from_json(doc: Mapping[str, Any]) -> ProcessIdentity:
         boot_id=str(doc["boot_id"]),
         spec_digest=str(doc["spec_digest"]),
     )
-
-
-def need_from_json(doc: Mapping[str, Any]) -> Need:
-    """The planned memory out of :meth:`Run.as_json`."""
-    return Need(tuple(DeviceShare(**share) for share in doc["shares"]), int(doc["ram"]), str(doc["basis"]))
 
 
 #: Environment variable by which a running engine says which plan it was started from; see :func:`plan_digest`.

@@ -1,7 +1,9 @@
-"""The daemon's state database, taken from it and given back."""
+"""The daemon's state database: taken from it and given back, damaged, locked."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from robot.api.deco import keyword
@@ -39,6 +41,62 @@ class StateDatabaseKeywords(Keywords):
         self.scenario.act("the state database is back")
         path.rmdir()
         path.with_name(f"{path.name}.aside").rename(path)
+
+    @keyword
+    def damage_state_database(self, how: str) -> None:
+        """Puts something else in the place of the state database; the own daemon must not run.
+
+        ``text`` is no database at all, ``damaged pages`` looks like one and is none inside, ``another program's`` is a
+        sound database with other tables.
+
+        Example:
+        | Kill Daemon |
+        | Damage State Database | damaged pages |
+        """
+        path = self._path()
+        if self.world.selected.is_running:
+            raise UsageError("The daemon has to be killed first.")
+        for file in path.parent.glob(f"{path.name}*"):
+            if file.name in {path.name, f"{path.name}-wal", f"{path.name}-shm"}:
+                file.unlink()
+        match how:
+            case "text":
+                path.write_text("This is no database at all.\n" * 100, encoding="utf-8")
+            case "damaged pages":
+                path.write_bytes(b"SQLite format 3\0" + b"\xff" * 8192)
+            case "another program's":
+                with closing(sqlite3.connect(path)) as database, database:
+                    database.execute("CREATE TABLE theirs (value TEXT)")
+            case _:
+                raise UsageError(f"'{how}' is none of: text, damaged pages, another program's.")
+
+    @keyword
+    def lock_state_database(self) -> None:
+        """Lets another program hold the state database locked, so that every write of the own daemon blocks.
+
+        Until `Unlock State Database`.
+
+        Example:
+        | Lock State Database |
+        """
+        lock = sqlite3.connect(self._path(), isolation_level=None, check_same_thread=False)
+        lock.execute("PRAGMA busy_timeout = 5000")
+        lock.execute("BEGIN EXCLUSIVE")
+        self.scenario.memory["database_lock"] = lock
+        self.scenario.cleanups.append(("the lock of the state database", lock.close))
+        self.scenario.act("the state database is locked")
+
+    @keyword
+    def unlock_state_database(self) -> None:
+        """Takes back `Lock State Database`.
+
+        Example:
+        | Unlock State Database |
+        """
+        self.scenario.act("the state database is unlocked")
+        lock: sqlite3.Connection = self.scenario.memory["database_lock"]
+        lock.rollback()
+        lock.close()
 
     def _path(self) -> Path:
         if self.world.selected not in self.scenario.own_daemons:
