@@ -1,4 +1,4 @@
-"""What the devices do to the pools: XIDs by class, lost and returned GPUs, memory that became free."""
+"""What the devices do to the pools: lost, quarantined and returned GPUs, memory that became free. XIDs: ``xids.py``."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import Phase
 from pool_managerd.core.replica import Input, Signal
-from pool_managerd.devices.inventory import HealthEvent, XidEvent
+from pool_managerd.devices.inventory import HealthEvent
 from pool_managerd.devices.snapshot import Device, DevicesSnapshot
-from pool_managerd.devices.xid import XidClass, class_of_recovery_action, classify
 from pool_managerd.runtime import preflight
 from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.identity import read_stat
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.replica import Replica
 from pool_managerd.runtime.spillover import fail_strayed
 from pool_managerd.runtime.store import Delete, Put
+from pool_managerd.runtime.xids import Xids
 
 #: While a replica waits for memory, the fit is looked at again at least this often, in seconds.
 RECHECK_S = 0.5
 #: What comes back by itself, such as a GPU, is announced; this is for what that might miss, in seconds.
 SELDOM_S = 5.0
-#: An XID that comes so many seconds after the death of an engine on the device is taken for its cause: the driver's
-#: message often comes behind the process's end.
-EXPLAINS_S = 2.0
-
 _log = logging.getLogger(__name__)
 
 
@@ -41,13 +38,15 @@ class DeviceEvents:
     def __init__(self, host: Host, pools: Mapping[str, Pool]) -> None:
         self.host = host
         self.pools = pools
+        self.xids = Xids(self)
         self._stale = False
         self._told_residency = False
+        self._to_reboot: set[str] = set()
 
     def connect(self) -> None:
         """Listen to the inventory and keep looking after those who wait."""
         inventory = self.host.inventory
-        inventory.on_xid = self.on_xid
+        inventory.on_xid = self.xids.on_xid
         inventory.on_health = self.on_health
         inventory.on_change = self.on_change
         self.host.start_task(self._look_after_waiting(), "waiting replicas")
@@ -69,6 +68,11 @@ class DeviceEvents:
                 reason="NVML's processes can't be matched to ours or carry no bytes: residency is judged by each "
                 "device's used memory before and after a load",
             )
+        for device in snapshot.devices:
+            if device.uuid in self._to_reboot and device.recovery_action == 0 and device.health == "ok":
+                self._to_reboot.discard(device.uuid)
+                self.host.lost.discard(device.uuid)
+                self._publish(device, "lost", "ok", "NVML no longer advises a reboot for the GPU")
         fail_strayed(self._replicas(), snapshot, self.host.reservations)
         self.look_again()
 
@@ -132,14 +136,23 @@ class DeviceEvents:
             return
         for uuid in sorted(self.host.quarantined):
             device = snapshot.by_uuid.get(uuid)
-            if device is None or device.health != "ok":
+            if device is None or device.health != "ok" or device.recovery_action:
                 continue
-            own = {replica.run.process.pid for replica in self._on_device(uuid) if replica.run is not None}
-            if any(process.pid in own for process in device.processes):
+            if running := self.on_device(uuid):
+                for replica in running:  # one that was just being started when the device failed
+                    self.driver_error(replica, device, f"GPU {device.index} ({uuid}) is quarantined")
                 continue
-            self.host.quarantined.discard(uuid)
-            self._remember(uuid, "")
-            self._publish(device, "quarantined", "ok", "the re-test of the device passed")
+            if not self._left_on(device, snapshot):
+                self.host.quarantined.discard(uuid)
+                self._remember(uuid, "")
+                self._publish(device, "quarantined", "ok", "the re-test of the device passed")
+
+    def _left_on(self, device: Device, snapshot: DevicesSnapshot) -> bool:
+        """Whether NVML still lists a process of an engine that has ended, or of any that is no more."""
+        if snapshot.residency != "process":
+            return False
+        ended = {pid for replica in self._replicas() if replica.releasing is not None for pid in replica.releasing.pids}
+        return any(process.pid in ended or read_stat(process.pid) is None for process in device.processes)
 
     # -- health ----------------------------------------------------------------------------------------------------
 
@@ -149,13 +162,14 @@ class DeviceEvents:
         if device is None:
             return
         if event.after == "lost":
-            self._publish(device, event.before, "lost", "NVML says that the GPU is lost")
-            self._lose(device, f"GPU {device.index} ({device.uuid}) is lost")
+            if device.uuid not in self.host.lost:
+                self._publish(device, event.before, "lost", "NVML says that the GPU is lost")
+            self.lose(device, f"GPU {device.index} ({device.uuid}) is lost")
         elif event.after == "reset_required":
             self.quarantine(device, "NVML says that the GPU needs a reset")
         elif event.after == "unreadable":
             self._publish(device, event.before, "lost", "the device cannot be read")
-            self._lose(device, f"GPU {device.index} ({device.uuid}) cannot be read")
+            self.lose(device, f"GPU {device.index} ({device.uuid}) cannot be read")
         else:
             self.host.lost.discard(device.uuid)
         if event.after == "ok" and device.uuid not in self.host.quarantined:
@@ -169,8 +183,19 @@ class DeviceEvents:
         self.host.quarantined.add(device.uuid)
         self._remember(device.uuid, reason)
         self._publish(device, "ok", "quarantined", reason)
-        for replica in self._on_device(device.uuid):
-            self._driver_error(replica, device, reason)
+        for replica in self.on_device(device.uuid):
+            self.driver_error(replica, device, reason)
+
+    def lose_by_xid(self, device: Device, reason: str, *, until_advised: bool = False) -> None:
+        """Call a device lost whatever NVML says of it now.
+
+        :param until_advised: until NVML's recovery action is none; else until it has said that the device is well.
+        """
+        self.host.lost.add(device.uuid)
+        if until_advised:
+            self._to_reboot.add(device.uuid)
+        self._publish(device, "ok", "lost", reason)
+        self.lose(device, reason)
 
     def _remember(self, uuid: str, reason: str) -> None:
         """Store what is wrong with a device, for the next daemon."""
@@ -183,8 +208,9 @@ class DeviceEvents:
         """The devices that an earlier daemon had put into quarantine. Whether one is lost, NVML says by now."""
         self.host.quarantined.update(documents)
 
-    def _lose(self, device: Device, reason: str) -> None:
-        for replica in self._on_device(device.uuid):
+    def lose(self, device: Device, reason: str) -> None:
+        """Fail every pool on the device until it is back."""
+        for replica in self.on_device(device.uuid):
             if replica.run is None:
                 continue
             replica.fail(
@@ -208,12 +234,12 @@ class DeviceEvents:
             details={
                 "index": device.index,
                 "name": device.name,
-                "pools": sorted({one.pool_id for one in self._on_device(device.uuid)}),
+                "pools": sorted({one.pool_id for one in self.on_device(device.uuid)}),
                 "recovery_action": device.recovery_action,
             },
         )
 
-    def _on_device(self, uuid: str) -> list[Replica]:
+    def on_device(self, uuid: str) -> list[Replica]:
         """The replicas that run on a device."""
         return [
             replica
@@ -222,76 +248,8 @@ class DeviceEvents:
             if replica.run is not None and uuid in replica.run.spec.devices
         ]
 
-    # -- XIDs ------------------------------------------------------------------------------------------------------
-
-    def on_xid(self, event: XidEvent) -> None:
-        """React by the XID's class; each one is an event, whatever its class."""
-        snapshot = self.host.inventory.snapshot
-        device = snapshot.by_uuid.get(event.uuid)
-        xid_class = classify(event.xid)
-        if xid_class is XidClass.RECOVERY_ACTION:
-            xid_class = class_of_recovery_action(None if device is None else device.recovery_action)
-        concerned = self._on_device(event.uuid)
-        self.host.bus.publish(
-            EventKind.XID,
-            device=event.uuid,
-            reason=f"XID {event.xid} on {event.uuid} is of the class {xid_class}",
-            details={
-                "xid": event.xid,
-                "xid_class": str(classify(event.xid)),
-                "pools": sorted({replica.pool_id for replica in concerned}),
-                "needs_reset": xid_class in {XidClass.RESET, XidClass.LOST},
-            },
-        )
-        if device is None:
-            return
-        reason = f"XID {event.xid} on GPU {device.index} ({device.uuid})"
-        died = self._died_just_now(device.uuid)
-        if xid_class in {XidClass.APPLICATION, XidClass.RESET, XidClass.LOST}:
-            for replica in died:
-                self._explain(replica, device, reason)
-        match xid_class:
-            case XidClass.RESET:
-                self.quarantine(device, f"{reason} calls for a reset")
-            case XidClass.LOST:
-                self.host.lost.add(device.uuid)
-                self._publish(device, "ok", "lost", f"{reason}: the GPU has fallen off the bus")
-                self._lose(device, reason)
-            case XidClass.APPLICATION if len(concerned) == 1 and not died:
-                self._driver_error(concerned[0], device, f"{reason}, where it is alone")
-            case _:
-                return
-
-    def _died_just_now(self, uuid: str) -> list[Replica]:
-        """The replicas whose engine ended on a device a moment ago, with nothing more known than how."""
-        since = self.host.clock() - EXPLAINS_S
-        return [
-            replica
-            for pool in self.pools.values()
-            for replica in pool.replicas.values()
-            if replica.run is None
-            and replica.state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN}
-            and uuid in replica.devices
-            and replica.state.failure is not None
-            and replica.state.failure.code is Code.ENGINE_EXITED
-            and (replica.state.failed_at or 0.0) >= since
-        ]
-
-    @staticmethod
-    def _explain(replica: Replica, device: Device, reason: str) -> None:
-        known = replica.state.failure
-        failure = Failure(
-            Code.DRIVER_ERROR,
-            f"{reason}: it explains why the engine of pool {replica.pool_id} replica {replica.replica_id} ended",
-            "look at the kernel log for the driver's own message",
-            known.failure_class if known is not None else FailureClass.CRASH,
-            "driver_error",
-            {**(known.details if known is not None else {}), "device": device.uuid},
-        )
-        replica.signal(Input(Signal.EXPLAINED, failure=failure))
-
-    @staticmethod
-    def _driver_error(replica: Replica, device: Device, reason: str) -> None:
+    def driver_error(self, replica: Replica, device: Device, reason: str) -> None:
+        """Drain a running replica and restart it with the driver's backoff."""
         if replica.state.phase not in {Phase.LOADING, Phase.READY, Phase.DRAINING} or replica.state.after_stop:
             return
         replica.fail(

@@ -27,7 +27,7 @@ async def watch(
         pool = config()
         await asyncio.sleep(pool.liveness.interval_ms / 1000)
         pool = config()
-        reason = await _probe(pool, run)
+        reason = await probe(pool, run)
         if reason is None:
             run.probe_failures = 0
             run.beat(host.clock())
@@ -49,8 +49,8 @@ async def watch(
             )
 
 
-async def _probe(pool: PoolConfig, run: Run) -> str | None:
-    """``None`` for a good answer, else what was wrong with it."""
+async def probe(pool: PoolConfig, run: Run) -> str | None:
+    """One health check of a running engine: ``None`` for a good answer, else what was wrong with it."""
     try:
         answer = await http_request(
             run.spec.host,
