@@ -22,6 +22,7 @@ from PoolManagerLibrary.keywords.devices import DeviceKeywords
 from PoolManagerLibrary.keywords.disks import DiskKeywords
 from PoolManagerLibrary.keywords.engines import EngineKeywords
 from PoolManagerLibrary.keywords.events import EventKeywords
+from PoolManagerLibrary.keywords.exposition import ExpositionKeywords
 from PoolManagerLibrary.keywords.faults import FaultKeywords
 from PoolManagerLibrary.keywords.files import FileKeywords
 from PoolManagerLibrary.keywords.grpc import GrpcKeywords
@@ -32,6 +33,7 @@ from PoolManagerLibrary.keywords.last_errors import LastErrorKeywords
 from PoolManagerLibrary.keywords.lease_mixes import LeaseMixKeywords
 from PoolManagerLibrary.keywords.leases import LeaseKeywords
 from PoolManagerLibrary.keywords.load import LoadKeywords
+from PoolManagerLibrary.keywords.metric_samples import MetricSampleKeywords
 from PoolManagerLibrary.keywords.metrics import MetricKeywords
 from PoolManagerLibrary.keywords.models import ModelKeywords
 from PoolManagerLibrary.keywords.openapi import OpenapiKeywords
@@ -136,6 +138,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             DiskKeywords,
             EngineKeywords,
             EventKeywords,
+            ExpositionKeywords,
             FaultKeywords,
             FileKeywords,
             GrpcKeywords,
@@ -147,6 +150,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             LeaseMixKeywords,
             LoadKeywords,
             MetricKeywords,
+            MetricSampleKeywords,
             ModelKeywords,
             OpenapiKeywords,
             OrphanKeywords,

@@ -37,6 +37,7 @@ class DriverMode(Enum):
     no_driver = "no_driver"
     no_devices = "no_devices"
     unknown_error = "unknown_error"
+    hang = "hang"
 
 
 class ProcessMode(Enum):

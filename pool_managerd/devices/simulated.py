@@ -29,6 +29,8 @@ FOREIGN_PID_OFFSET = 1 << 22
 _WHOLE_GPU = 0xFFFFFFFF
 #: Calls of one sweep share one look at the folder; a sweep begins with nvmlDeviceGetCount, which always looks.
 _SWEEP_S = 0.005
+#: How often a call that plays a hanging driver looks whether it may go on, in seconds.
+_HANG_LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +280,9 @@ class SimulatedNvml:
         self._require()
         state = self._state
         if state is None or fresh or time.monotonic() - state.loaded_at > _SWEEP_S:
+            state = self._state = self._reader.load()
+        while state.driver["mode"] == "hang":
+            time.sleep(_HANG_LOOK_S)
             state = self._state = self._reader.load()
         if state.driver["mode"] == "unknown_error":
             raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)

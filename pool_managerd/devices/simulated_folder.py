@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # importing these costs more than all the rest of this module
 MIB = 1 << 20
 GIB = 1 << 30
 DEFAULT_MEMORY_TOTAL = 24 * GIB
-DRIVER_MODES = ("ok", "no_driver", "no_devices", "unknown_error")
+DRIVER_MODES = ("ok", "no_driver", "no_devices", "unknown_error", "hang")
 PROCESS_MODES = ("own", "foreign_pids", "no_bytes")
 HEALTH_STATES = ("ok", "lost", "reset_required", "unreadable")
 

@@ -11,7 +11,7 @@ from robot.api.deco import keyword
 
 from PoolManagerLibrary.errors import ExpectationFailed
 from PoolManagerLibrary.keywords.base import Keywords, check
-from PoolManagerLibrary.units import seconds
+from PoolManagerLibrary.units import parse_size, seconds
 from PoolManagerLibrary.waiting import wait_until
 
 PREFIX = "pool_managerd_"
@@ -29,7 +29,8 @@ class MetricKeywords(Keywords):
             for sample in family.samples
         ]
 
-    def _select(self, metric: str, labels: dict[str, str]) -> list[float]:
+    def values_of(self, metric: str, labels: dict[str, str]) -> list[float]:
+        """The values of all series of a metric that have these labels; see `Get Metric`."""
         name = metric if metric.startswith(PREFIX) else PREFIX + metric
         wanted = dict(labels)
         if "pool" in wanted:
@@ -49,19 +50,23 @@ class MetricKeywords(Keywords):
     ) -> float | None:
         """Returns a metric's value, summed over all series that have these labels; None if there is none.
 
-        The prefix may be left out; ``pool=chat`` and ``gpu=big`` stand for the ids. With ``within`` it is
-        asked until it holds.
+        The prefix may be left out; ``pool=chat`` and ``gpu=big`` stand for the ids; what a metric of bytes is compared
+        with may be written like ``6 GiB``. With ``within`` it is asked until it holds.
 
         Example:
         | Get Metric | pool_ready | equals | 1 | pool=chat |
         | Get Metric | lease_expired_total | equals | 1 | pool=chat | within=1 s |
+        | Get Metric | vram_free_bytes | equals | 5 GiB | gpu=big |
         """
+        expected = assertion_expected
+        if isinstance(expected, str) and metric.endswith("_bytes"):
+            expected = parse_size(expected)
 
         def look() -> tuple[float | None, Exception | None]:
-            values = self._select(metric, labels)
+            values = self.values_of(metric, labels)
             value = sum(values) if values else None
             try:
-                check(value, assertion_operator, assertion_expected, f"{metric} with {labels}")
+                check(value, assertion_operator, expected, f"{metric} with {labels}")
             except ExpectationFailed as error:
                 return value, error
             return value, None
@@ -70,12 +75,29 @@ class MetricKeywords(Keywords):
             look,
             lambda seen: seen[1] is None or seconds(within) == 0,
             timeout=seconds(within),
-            expected=f"{metric} {labels} {assertion_operator.name if assertion_operator else ''} {assertion_expected}",
+            expected=f"{metric} {labels} {assertion_operator.name if assertion_operator else ''} {expected}",
             show=lambda seen: str(seen[0]),
         ).value
         if error is not None:
             raise error
         return value
+
+    @keyword
+    def get_series_count(
+        self,
+        metric: str,
+        assertion_operator: AssertionOperator | None = None,
+        assertion_expected: Any = None,
+        **labels: str,
+    ) -> int:
+        """Returns how many series of a metric have these labels (see `Get Metric`).
+
+        Example:
+        | Get Series Count | vram_used_bytes | == | 2 | pool=chat |
+        """
+        count = len(self.values_of(metric, labels))
+        check(count, assertion_operator, assertion_expected, f"Series of {metric} with {labels}")
+        return count
 
     @keyword
     def metric_should_not_exist(self, metric: str, **labels: str) -> None:
@@ -84,7 +106,7 @@ class MetricKeywords(Keywords):
         Example:
         | Metric Should Not Exist | last_heartbeat_timestamp_seconds | pool=chat |
         """
-        values = self._select(metric, labels)
+        values = self.values_of(metric, labels)
         if values:
             raise ExpectationFailed(f"{metric} should have no series with {labels}, it has {len(values)}: {values}")
 
@@ -95,7 +117,7 @@ class MetricKeywords(Keywords):
         Example:
         | Remember Metric | reload_success_total | pool=chat |
         """
-        value = sum(self._select(metric, labels))
+        value = sum(self.values_of(metric, labels))
         self.scenario.memory[_key(metric, labels)] = value
         return value
 
@@ -110,7 +132,7 @@ class MetricKeywords(Keywords):
         """
         before = float(self.scenario.memory.get(_key(metric, labels), 0.0))
         wait_until(
-            lambda: sum(self._select(metric, labels)) - before,
+            lambda: sum(self.values_of(metric, labels)) - before,
             lambda rise: abs(rise - amount) < 1e-9,
             timeout=seconds(within),
             expected=f"{metric} {labels} to have risen by {amount:g}",
