@@ -29,6 +29,7 @@ from PoolManagerLibrary.keywords.grpc import GrpcKeywords
 from PoolManagerLibrary.keywords.handoff_watches import HandoffWatchKeywords
 from PoolManagerLibrary.keywords.heartbeats import HeartbeatKeywords
 from PoolManagerLibrary.keywords.http import HttpKeywords
+from PoolManagerLibrary.keywords.kill_moments import KillMomentKeywords
 from PoolManagerLibrary.keywords.last_errors import LastErrorKeywords
 from PoolManagerLibrary.keywords.lease_mixes import LeaseMixKeywords
 from PoolManagerLibrary.keywords.leases import LeaseKeywords
@@ -145,6 +146,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             HandoffWatchKeywords,
             HeartbeatKeywords,
             HttpKeywords,
+            KillMomentKeywords,
             LastErrorKeywords,
             LeaseKeywords,
             LeaseMixKeywords,
