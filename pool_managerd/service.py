@@ -102,6 +102,10 @@ class PoolManagerService:
         pool = self.registry.pools.get(pool_id)
         return None if pool is None else pool.ready
 
+    def is_leaving(self, pool_id: str) -> bool:
+        """Whether the config no longer has the pool, and its leases may still be renewed and given back."""
+        return pool_id in self.registry.leaving.by_id
+
     def _sorted(self) -> list[Pool]:
         return [pool for _, pool in sorted(self.registry.pools.items())]
 

@@ -50,6 +50,10 @@ class Service(Protocol):
         """Whether the pool is ready; ``None`` for one that is not configured."""
         ...
 
+    def is_leaving(self, pool_id: str) -> bool:
+        """Whether the config no longer has the pool, and its leases may still be renewed and given back."""
+        ...
+
     async def preload(self, pool_id: str, *, wait_s: float | None = None) -> tuple[PoolStatus, bool]:
         """Set desired = running. True: the pool is ready; False: the load goes on (or the wait is over)."""
         ...

@@ -60,6 +60,15 @@ def kill_all(*marks: str, but: tuple[int, ...] = (), rounds: int = 50) -> list[i
     return sorted(killed)
 
 
+def unmount_all(folder: str) -> None:
+    """Unmount what a run had mounted below its folder; lazily, since what still uses it is about to go."""
+    for line in _read("/proc/self/mounts").decode(errors="replace").splitlines():
+        mounted = line.split()[1]
+        if mounted.startswith(f"{folder}/"):
+            with contextlib.suppress(OSError):
+                os.spawnlp(os.P_WAIT, "umount", "umount", "--lazy", mounted)  # noqa: S606  # nothing for a shell in it
+
+
 def main() -> None:
     """Wait for the end of the run, then clean up after it."""
     folder = sys.argv[1]
@@ -68,6 +77,7 @@ def main() -> None:
     while os.read(0, 4096):
         pass
     kill_all(folder)
+    unmount_all(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

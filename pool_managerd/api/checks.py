@@ -33,12 +33,14 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
-def pool_id(service: Service, value: str) -> str:
+def pool_id(service: Service, value: str, *, of_lease: bool = False) -> str:
     """Refuse the id of a pool that is not there, ids that no pool can have included.
 
+    :param of_lease: what is asked for is a lease: a pool that is on its way out is still there for those.
     :raises PoolManagerError: POOL_NOT_FOUND.
     """
-    if _POOL_ID.fullmatch(value) is None or service.pool_ready(value) is None:
+    there = _POOL_ID.fullmatch(value) is not None and service.pool_ready(value) is not None
+    if not there and not (of_lease and service.is_leaving(value)):
         hint = "GET /v2/pools lists the pools of this host"
         if _POOL_ID.fullmatch(value) is None:
             hint += f"; a pool's id matches {POOL_ID_PATTERN}"

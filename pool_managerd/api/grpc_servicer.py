@@ -55,8 +55,8 @@ class PoolManagerServicer(pb_grpc.PoolManagerServicer):
         self._service = service
         self._stopping = stopping
 
-    def _pool(self, request: Any) -> str:
-        return checks.pool_id(self._service, request.pool_id)
+    def _pool(self, request: Any, *, of_lease: bool = False) -> str:
+        return checks.pool_id(self._service, request.pool_id, of_lease=of_lease)
 
     async def GetHealth(self, request: pb.GetHealthRequest, context: Context) -> pb.Health:
         """Like GET /health."""
@@ -128,13 +128,13 @@ class PoolManagerServicer(pb_grpc.PoolManagerServicer):
 
     async def RenewLease(self, request: pb.RenewLeaseRequest, context: Context) -> pb.LeaseStatus:
         """Like PUT /v2/pools/{pool_id}/leases/{lease_id}."""
-        pool_id, lease_id = self._pool(request), checks.lease_id(request.lease_id)
+        pool_id, lease_id = self._pool(request, of_lease=True), checks.lease_id(request.lease_id)
         renewed = self._service.renew_lease(pool_id, lease_id, ttl_ms=_given(request, "ttl_ms"))
         return _as(pb.LeaseStatus, await run_to_end(renewed))
 
     async def ReleaseLease(self, request: pb.ReleaseLeaseRequest, context: Context) -> pb.ReleaseLeaseResponse:
         """Like DELETE /v2/pools/{pool_id}/leases/{lease_id}."""
-        pool_id, lease_id = self._pool(request), checks.lease_id(request.lease_id)
+        pool_id, lease_id = self._pool(request, of_lease=True), checks.lease_id(request.lease_id)
         await run_to_end(self._service.release_lease(pool_id, lease_id))
         return pb.ReleaseLeaseResponse()
 

@@ -80,7 +80,8 @@ class Handlers:
     async def _read(self, request: Request, operation: Operation) -> Call:
         # The pool comes first: a call that names an unknown pool is a 404, whatever else is wrong with it.
         ids = {name: unquote(value, errors="replace") for name, value in request.path_params.items()}
-        pool_id = checks.pool_id(self._service, ids["pool_id"]) if "pool_id" in ids else ""
+        of_lease = "lease_id" in ids
+        pool_id = checks.pool_id(self._service, ids["pool_id"], of_lease=of_lease) if "pool_id" in ids else ""
         lease_id = checks.lease_id(ids["lease_id"]) if "lease_id" in ids else ""
         query = Query(request, *(param.name for param in operation.query))
         body = {} if operation.method == "GET" else await read_fields(request, self._limit, operation.body)

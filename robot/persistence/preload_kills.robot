@@ -29,6 +29,11 @@ A kill at the ${moment} is made good
     Wait Until Pool Is Ready    the pool    10 s
     What Was Lost Was Explained And Counted
     No Replica Should Have Had Two
+    Each Replica Has The Process That Its Files Name
+    Stop Pool
+
+Each Replica Has The Process That Its Files Name
+    [Documentation]    One process each: pid file, handoff file and status agree.
     FOR    ${replica}    IN    r0    r1
         ${pid} =    Get Engine Pid    ${replica}
         ${text} =    Get Pid File    ${replica}
@@ -36,7 +41,6 @@ A kill at the ${moment} is made good
     END
     Engine Process Count    the pool    ==    2
     Handoff Should Agree With Status
-    Stop Pool
 
 What Was Lost Was Explained And Counted
     [Documentation]    Each failed attempt has its code, and was restarted once; there is no restart without a failure.

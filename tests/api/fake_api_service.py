@@ -75,6 +75,9 @@ class FakeService:
         every = all(self.ready_pools.values())
         return status.ReadySummary(every, "ready" if every else "not ready", "ok", pools)
 
+    def is_leaving(self, _pool_id):
+        return False
+
     def pool_ready(self, pool_id):
         return self.ready_pools.get(pool_id)
 

@@ -77,6 +77,9 @@ class ScriptedService:
     def get_pool(self, pool_id):
         return self.pools[pool_id]
 
+    def is_leaving(self, _pool_id):
+        return False
+
     def pool_ready(self, pool_id):
         return self.pools[pool_id].ready if pool_id in self.pools else None
 

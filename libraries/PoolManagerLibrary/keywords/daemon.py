@@ -146,10 +146,15 @@ class DaemonKeywords(Keywords):
     def signal_daemon(self, signal_name: StopSignal) -> None:
         """Sends a signal to the scenario's own daemon, and waits for nothing.
 
+        For SIGHUP, by which it reads its config again, all that the scenario defined is written first.
+
         Example:
         | Signal Daemon | SIGHUP |
         """
-        self.own_daemon()
+        daemon = self.own_daemon()
+        if signal_name is StopSignal.SIGHUP and daemon.is_running:
+            self.world.materialise()
+            self.scenario.pending = False
         _ = self.daemon
         self.scenario.act(f"{signal_name.value} to the daemon")
         self.world.selected.signal(getattr(signal, signal_name.value))
