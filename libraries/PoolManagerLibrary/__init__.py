@@ -10,6 +10,7 @@ from pool_managerd import __version__
 from PoolManagerLibrary.keywords.adoptions import AdoptionKeywords
 from PoolManagerLibrary.keywords.answers import AnswerKeywords
 from PoolManagerLibrary.keywords.attempts import AttemptKeywords
+from PoolManagerLibrary.keywords.browser import BrowserKeywords
 from PoolManagerLibrary.keywords.cli import CliKeywords
 from PoolManagerLibrary.keywords.completions import CompletionKeywords
 from PoolManagerLibrary.keywords.config_texts import ConfigTextKeywords
@@ -17,6 +18,7 @@ from PoolManagerLibrary.keywords.contract import ContractKeywords
 from PoolManagerLibrary.keywords.daemon import DaemonKeywords
 from PoolManagerLibrary.keywords.daemon_config import DaemonConfigKeywords
 from PoolManagerLibrary.keywords.daemon_log import DaemonLogKeywords
+from PoolManagerLibrary.keywords.dashboard import DashboardKeywords
 from PoolManagerLibrary.keywords.device_holders import DeviceHolderKeywords
 from PoolManagerLibrary.keywords.devices import DeviceKeywords
 from PoolManagerLibrary.keywords.disks import DiskKeywords
@@ -39,6 +41,7 @@ from PoolManagerLibrary.keywords.metrics import MetricKeywords
 from PoolManagerLibrary.keywords.models import ModelKeywords
 from PoolManagerLibrary.keywords.openapi import OpenapiKeywords
 from PoolManagerLibrary.keywords.orphans import OrphanKeywords
+from PoolManagerLibrary.keywords.page_security import PageSecurityKeywords
 from PoolManagerLibrary.keywords.phases import PhaseKeywords
 from PoolManagerLibrary.keywords.pool_operations import PoolOperationKeywords
 from PoolManagerLibrary.keywords.pool_states import PoolStateKeywords
@@ -127,6 +130,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             AdoptionKeywords,
             AnswerKeywords,
             AttemptKeywords,
+            BrowserKeywords,
             CliKeywords,
             CompletionKeywords,
             ConfigTextKeywords,
@@ -134,6 +138,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             DaemonConfigKeywords,
             DaemonKeywords,
             DaemonLogKeywords,
+            DashboardKeywords,
             DeviceHolderKeywords,
             DeviceKeywords,
             DiskKeywords,
@@ -156,6 +161,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             ModelKeywords,
             OpenapiKeywords,
             OrphanKeywords,
+            PageSecurityKeywords,
             PhaseKeywords,
             PoolKeywords,
             PoolOperationKeywords,

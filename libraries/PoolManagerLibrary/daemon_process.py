@@ -126,6 +126,11 @@ class Daemon:
             raise DaemonError(f"The daemon in {self.root} has not been started, so there is nothing to call.")
         return f"http://{self.http_address}"
 
+    @property
+    def url(self) -> str:
+        """The base of its HTTP addresses, without a slash at the end."""
+        return self._base_url()
+
     def _grpc(self) -> str:
         if self.grpc_address is None:
             raise DaemonError(f"The daemon in {self.root} has not been started, so there is nothing to call.")

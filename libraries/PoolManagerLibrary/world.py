@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ class World:
         #: Why a step has skipped its test, or the present iteration of a template.
         self.skip_reason = ""
         self._given: dict[str, Any] = {}
+        #: What is to be done when the run ends, before its processes and files go.
+        self.at_end: list[Callable[[], object]] = []
 
     # -- the run ------------------------------------------------------------------------------------------------
 
@@ -84,6 +86,10 @@ class World:
             return []
         self.closed = True
         atexit.unregister(self.close)
+        for end in self.at_end:
+            # Whatever fails here, what is left is killed below.
+            with contextlib.suppress(Exception):
+                end()
         for daemon in self.scenario.own_daemons:
             daemon.end()
         if self._shared is not None:

@@ -16,7 +16,7 @@ async def test_a_page_and_all_that_it_loads_are_served_by_the_daemon(daemon, pat
     page = await daemon.http.get(path)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    loaded = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
+    loaded = {url for url in re.findall(r'(?:src|href)="([^"]+)"', page.text) if not url.startswith("#")}
     assert loaded
     for url in loaded:
         assert url.startswith("/")
@@ -29,7 +29,7 @@ async def test_a_page_and_all_that_it_loads_are_served_by_the_daemon(daemon, pat
 def test_no_page_names_another_host_or_makes_markup_of_text():
     for file in PAGES.iterdir():
         if file.name.endswith((".html", ".js", ".css")):
-            text = file.read_text()
+            text = file.read_text().replace("http://www.w3.org/2000/svg", "")  # SVG's name, which nobody loads
             assert not re.search(r"https?://|//[a-z]+\.[a-z]", text), file.name
             assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text), file.name
 

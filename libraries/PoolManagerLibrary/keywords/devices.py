@@ -25,20 +25,29 @@ class DeviceKeywords(Keywords):
     """Keywords about GPUs."""
 
     @keyword
-    def define_gpu(self, name: str | None = None, memory: str = "8 GiB", free: str | None = None, **more: Any) -> str:
+    def define_gpu(
+        self,
+        name: str | None = None,
+        memory: str = "8 GiB",
+        free: str | None = None,
+        *,
+        product: str | None = None,
+        **more: Any,
+    ) -> str:
         """Puts a simulated GPU into the host and makes it *the GPU*. Returns its UUID.
 
-        ``free`` less than ``memory``: the rest is held by nobody in the process list. ``more`` are fields of
-        its document.
+        ``free`` less than ``memory``: the rest is held by nobody in the process list. ``product`` is the name that
+        the driver gives it, ``more`` are other fields of its document.
 
         Example:
         | Define GPU | big | 24 GiB | free=20 GiB |
         """
         total = parse_size(memory)
         used = 0 if free is None else total - parse_size(free)
-        return self.world.add_gpu(
-            name, memory=total, used=used, **{key: coerce(key, value) for key, value in more.items()}
-        ).uuid
+        fields = {key: coerce(key, value) for key, value in more.items()}
+        if product is not None:
+            fields["name"] = product
+        return self.world.add_gpu(name, memory=total, used=used, **fields).uuid
 
     @keyword
     def get_gpu_uuid(self, gpu: str = "the GPU") -> str:

@@ -1,144 +1,221 @@
-import { eventLine, renderDevices, renderPools } from "./render.js";
+// The dashboard: reads the state once, follows the event stream, and asks again only for what an event was about.
+import { load, poolPath, storeState } from "./api.js";
+import { askForToken, isLost, isWaitingForToken, lost, reached, showStore } from "./connection.js";
+import { PoolDetails } from "./details.js";
+import { showDevices } from "./devices.js";
+import { byId, setAttribute } from "./dom.js";
+import { EventList } from "./events.js";
+import { now } from "./format.js";
+import { History } from "./history.js";
+import { announce, showSums } from "./overview.js";
+import { PoolList } from "./pools.js";
 import { readEvents } from "./stream.js";
 
-const REFRESH_DELAY_MS = 100; // several events of one change are shown at once
-const POLL_MS = 5_000; // memory in use changes without an event
-const REQUEST_TIMEOUT_MS = 4_000;
+/** Several events of one change are shown at once, and a storm of them costs no more than this many requests. */
+const SOON_MS = 50;
+const APART_MS = 400;
+/** Beyond so many changed pools the whole list is asked for. */
+const FEW_POOLS = 4;
+/** Memory in use changes without an event. */
+const DEVICES_MS = 5_000;
+const POOLS_MS = 15_000;
+const TICK_MS = 1_000;
+const STRIPS_MS = 20_000;
 const RECONNECT_MS = 1_000;
-const EVENTS_SHOWN = 50;
-const TOKEN_KEY = "pool-managerd-token";
 
-const byId = (id) => document.getElementById(id);
-const headers = () => {
-  const token = sessionStorage.getItem(TOKEN_KEY);
-  return token ? { authorization: `Bearer ${token}` } : {};
-};
+const history = new History();
+const events = new EventList();
+const list = new PoolList({ onToggle: toggle });
+const context = { names: new Map(), history };
+
+let pools = new Map();
+let devices = [];
+/** The last revision that the stream gave; null before there was any. */
+let seen = null;
+/** The revision that the whole list reflected when it was asked for last. */
+let reflected = -1;
+let open = null;
+
+const changed = { all: false, devices: false, pools: new Set() };
+let timer = null;
+let refreshing = Promise.resolve();
+let lastRefresh = 0;
+
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-let lostSince = null;
-let refreshTimer = null;
-let refreshing = Promise.resolve();
-
-async function load(path) {
-  const response = await fetch(path, { headers: headers(), cache: "no-store", signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
-  if (!response.ok) throw response;
-  return response.json();
-}
-
-async function refreshNow() {
-  const [pools, devices] = await Promise.all([load("/v2/pools"), load("/v2/devices").catch(refusedDevices)]);
-  const names = new Map(devices.devices.map((device) => [device.uuid, `GPU ${device.index}`]));
-  renderPools(byId("pool-rows"), pools.pools, names);
-  renderDevices(byId("devices"), devices);
-  const source = byId("device-source");
-  source.hidden = devices.source !== "simulated";
-  source.textContent = "simulated";
-  const ready = pools.pools.filter((pool) => pool.ready).length;
-  byId("summary").textContent = `${ready} of ${pools.pools.length} pools ready`;
-  return pools.revision;
+async function loadPools() {
+  const found = await load("/v2/pools");
+  reflected = found.revision;
+  pools = new Map(found.pools.map((pool) => [pool.pool_id, pool]));
+  if (open && !pools.has(open.poolId)) toggle(open.poolId);
+  list.show(found.pools, context);
+  return found.revision;
 }
 
 /** A GPU library that fails does not hide the pools. */
-async function refusedDevices(reason) {
-  if (reason instanceof Response && reason.status === 503) return { devices: [], source: "", stale: true };
-  throw reason;
+async function loadDevices() {
+  const found = await load("/v2/devices").catch((reason) => {
+    if (reason.status === 503) return { devices: [], source: "", stale: true };
+    throw reason;
+  });
+  ({ devices } = found);
+  showDevices(found);
+  const names = new Map(devices.map((device) => [device.uuid, `GPU ${device.index}`]));
+  const same = names.size === context.names.size && [...names].every(([uuid, name]) => context.names.get(uuid) === name);
+  context.names = names;
+  return !same;
+}
+
+async function loadPool(poolId) {
+  try {
+    const pool = await load(poolPath(poolId));
+    if (pool.revision < (pools.get(poolId)?.revision ?? 0)) return;
+    if (!pools.has(poolId)) changed.all = true;
+    pools.set(poolId, pool);
+    list.update(pool, context);
+  } catch (reason) {
+    if (reason.status !== 404) throw reason;
+    changed.all = true;
+  }
+}
+
+async function refreshNow({ everything = false } = {}) {
+  const ids = [...changed.pools];
+  const all = everything || changed.all || ids.length > FEW_POOLS;
+  const withDevices = everything || changed.devices;
+  Object.assign(changed, { all: false, devices: false, pools: new Set() });
+  lastRefresh = performance.now();
+  const renamed = withDevices ? await loadDevices() : false;
+  let revision = null;
+  if (all || renamed) revision = await loadPools();
+  else await Promise.all(ids.map(loadPool));
+  if (changed.all) revision = await loadPools();
+  changed.all = false;
+  open?.details.update(pools.get(open.poolId), context);
+  showSums([...pools.values()], devices, list.narrow());
+  return revision;
 }
 
 /** One refresh at a time; what is asked for meanwhile waits for it. */
-function refresh() {
-  const next = refreshing.catch(() => {}).then(refreshNow);
+function refresh(options) {
+  const next = refreshing.catch(() => {}).then(() => refreshNow(options));
   refreshing = next;
   return next;
 }
 
 function refreshSoon() {
-  refreshTimer ??= setTimeout(() => {
-    refreshTimer = null;
+  const wait = Math.max(SOON_MS, lastRefresh + APART_MS - performance.now());
+  timer ??= setTimeout(() => {
+    timer = null;
     refresh().then(reached, failed);
-  }, REFRESH_DELAY_MS);
+  }, wait);
 }
 
-function reached() {
-  lostSince = null;
-  const badge = byId("connection");
-  badge.dataset.state = "good";
-  badge.textContent = "live";
-  byId("unreachable").hidden = true;
-  byId("content").classList.remove("stale");
-}
-
-function lost() {
-  lostSince ??= new Date();
-  const badge = byId("connection");
-  badge.dataset.state = "bad";
-  badge.textContent = "unreachable";
-  const banner = byId("unreachable");
-  const text = `The daemon cannot be reached since ${lostSince.toLocaleTimeString()}. What is shown below is old. Trying again…`;
-  if (banner.textContent !== text) banner.textContent = text;
-  banner.hidden = false;
-  byId("content").classList.add("stale");
-}
-
-/** Show why a request failed; true if it is the token that is missing or wrong. */
 function failed(reason) {
-  if (reason instanceof Response && reason.status === 401) {
-    askForToken();
-    return true;
-  }
+  Object.assign(changed, { all: true, devices: true });
+  // A token that was changed meanwhile is noticed by the stream's next request.
+  if (reason.status === 401) return;
   lost();
-  return false;
 }
 
-function askForToken() {
-  byId("token-reason").textContent = sessionStorage.getItem(TOKEN_KEY)
-    ? "The daemon refused this token. The read-only one is enough for this page."
-    : "This daemon asks for a token. The read-only one is enough for this page.";
-  byId("token-form").hidden = false;
-  byId("content").hidden = true;
-  byId("connection").dataset.state = "busy";
-  byId("connection").textContent = "token needed";
+function toggle(poolId) {
+  const before = open;
+  if (before) {
+    before.details.close();
+    setOpen(before.poolId, false);
+    open = null;
+  }
+  if (before?.poolId !== poolId && pools.has(poolId)) {
+    const row = setOpen(poolId, true);
+    open = { poolId, details: new PoolDetails(row.details, pools.get(poolId), context) };
+  }
+  window.history.replaceState(null, "", open ? `#${encodeURIComponent(open.poolId)}` : location.pathname);
+  list.narrow();
 }
 
-function tokenGiven() {
-  return new Promise((resolve) => {
-    byId("token-form").addEventListener("submit", (submit) => {
-      submit.preventDefault();
-      sessionStorage.setItem(TOKEN_KEY, byId("token").value);
-      byId("token").value = "";
-      byId("token-form").hidden = true;
-      byId("content").hidden = false;
-      resolve();
-    }, { once: true });
-  });
+function setOpen(poolId, shown) {
+  const row = list.rows.get(poolId);
+  if (row) {
+    row.details.hidden = !shown;
+    setAttribute(row.button, "aria-expanded", String(shown));
+  }
+  return row;
 }
 
-function show(event) {
-  const list = byId("events");
-  list.prepend(eventLine(event));
-  while (list.childElementCount > EVENTS_SHOWN) list.lastElementChild.remove();
+function take(event) {
+  seen = event.revision;
+  if (event.kind === "daemon" && event.to === "watching") return;
+  events.add(event);
+  if (event.kind === "gap") {
+    history.forget(event.revision, Date.parse(event.at));
+    Object.assign(changed, { all: true, devices: true });
+    refreshSoon();
+    return;
+  }
+  history.add(event);
+  if (event.revision <= reflected) return;
+  announce(event);
+  if (event.kind === "daemon" && event.to.startsWith("store_")) showStore(event.to === "store_available" ? "ok" : "unavailable");
+  if (event.kind === "config") changed.all = true;
+  if (["device", "xid", "config", "phase"].includes(event.kind)) changed.devices = true;
+  if (event.pool_id) changed.pools.add(event.pool_id);
+  for (const poolId of event.details?.pools ?? []) changed.pools.add(poolId);
   refreshSoon();
+}
+
+function draw() {
+  list.drawStrips(history);
+  open?.details.draw();
+}
+
+/** The address may name a pool, so that a link leads to it. */
+function openWanted() {
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (wanted && !open && pools.has(wanted)) {
+    toggle(wanted);
+    list.rows.get(wanted).node.scrollIntoView();
+  }
 }
 
 async function follow() {
   for (;;) {
     try {
-      const revision = await refresh();
+      const revision = await refresh({ everything: true });
+      showStore(await storeState());
       reached();
-      await readEvents(`/v2/events?since=${revision}`, headers(), { onOpen: reached, onEvent: show });
+      openWanted();
+      // Another state directory counts anew: what was seen of the old one says nothing.
+      if (seen === null || revision < seen) {
+        seen = revision;
+        history.readBack(revision, now(), (older) => events.addOlder(older)).catch(() => {}).finally(draw);
+      }
+      await readEvents(seen, { onOpen: reached, onEvent: take });
       lost(); // the daemon ended the stream: it stops
     } catch (reason) {
-      if (failed(reason)) await tokenGiven();
+      if (reason.status === 401) await askForToken();
+      else lost();
     }
-    await sleep(lostSince ? RECONNECT_MS : 0);
+    await sleep(isLost() ? RECONNECT_MS : 0);
   }
 }
 
-setInterval(() => {
-  if (!document.hidden && byId("token-form").hidden && !lostSince) refreshSoon();
-}, POLL_MS);
+const idle = () => document.hidden || isWaitingForToken();
 
-fetch("/health").then((response) => response.json()).then(
-  (health) => { byId("version").textContent = health.version; },
-  () => {},
-);
+setInterval(() => {
+  if (idle() || isLost()) return;
+  list.tick();
+  open?.details.tick();
+}, TICK_MS);
+setInterval(() => {
+  if (idle() || isLost()) return;
+  history.prune(now());
+  draw();
+}, STRIPS_MS);
+setInterval(() => {
+  changed.devices = true;
+  if (!idle()) refreshSoon();
+}, DEVICES_MS);
+setInterval(() => { changed.all = true; }, POOLS_MS);
+
+load("/health").then((health) => { byId("version").textContent = health.version; }, () => {});
 follow();

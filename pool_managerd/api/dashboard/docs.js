@@ -1,5 +1,5 @@
 // Shows /openapi.json: routes with their parameters, bodies and answers, and the schemas. Nothing from elsewhere.
-import { el } from "./render.js";
+import { el } from "./dom.js";
 
 const json = (value) => el("pre", {}, el("code", {}, JSON.stringify(value, null, 2)));
 
