@@ -14,12 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pool_managerd.core.errors import Code, PoolManagerError
-
-#: Why a process ended, where its exit code and last lines tell: wrong arguments, or a port that was taken.
-ExitClass = Literal["bad_arguments", "port_in_use"]
+from pool_managerd.engines.log_lines import ExitClass, LogPattern, lacks_library, plain
 
 CPU_HINT = "inference on the CPU is never used as a fallback; remove the argument and let the engine use its GPUs"
 
@@ -101,29 +99,6 @@ class CanaryRequest:
     is_success: Callable[[int, bytes], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class LogPattern:
-    """A line of the engine's log that means a failure.
-
-    :param regex: matched from the start of the line, anchored to the engine's own prefix, so that a prompt
-        echoed somewhere in a line never matches.
-    :param cause: ``cuda_error``, ``out_of_memory`` or ``cpu_spillover``.
-    :param level: log level of the report: ``error`` or ``critical``.
-    :param applies: looks at what the regex found, where a pattern alone can't tell.
-    """
-
-    regex: re.Pattern[str]
-    code: Code
-    cause: str
-    level: str = "error"
-    applies: Callable[[re.Match[str]], bool] | None = None
-
-    def matches(self, line: str) -> bool:
-        """Whether ``line`` is such a line."""
-        found = self.regex.match(line)
-        return found is not None and (self.applies is None or self.applies(found))
-
-
 class Engine(ABC):
     """One engine kind."""
 
@@ -201,10 +176,25 @@ class Engine(ABC):
 
     def log_fault(self, line: str) -> LogPattern | None:
         """The pattern that ``line`` of the engine's log matches, or ``None``."""
+        line = plain(line)
         return next((pattern for pattern in self.log_patterns if pattern.matches(line)), None)
 
-    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:  # noqa: ARG002  # interface
-        """What the exit code (``None``: not known, or a signal) and the last log lines say about an exit."""
+    def exit_class(self, code: int | None, lines: Sequence[str]) -> ExitClass | None:
+        """What the exit code (``None``: not known, or a signal) and the run's lines say about an exit while loading.
+
+        :param lines: what the run wrote, the last 64 KiB of it: a usage error may stand above a long usage text.
+        """
+        if code is None or code == 0:
+            return None
+        if lacks_library(code, lines):
+            return "missing_library"
+        return self.usage_error(code, [plain(line) for line in lines])
+
+    def usage_error(self, code: int, lines: Sequence[str]) -> ExitClass | None:  # noqa: ARG002  # an interface
+        """What the engine kind's own words say about an exit with an error code.
+
+        :param lines: as for :meth:`exit_class`, without colours.
+        """
         return None
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from pool_managerd.engines import llamacpp_log, torch_log
-from pool_managerd.engines.base import Engine, EngineSpec, ExitClass, LogPattern, PoolLike, bad_model
+from pool_managerd.engines.base import Engine, EngineSpec, PoolLike, bad_model
+from pool_managerd.engines.log_lines import ExitClass, LogPattern
 
 
 class Command(Engine):
@@ -40,12 +41,10 @@ class Command(Engine):
         }
         return (str(spec.binary), *(_fill(word, values) for word in spec.command[1:]), *spec.args)
 
-    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
+    def usage_error(self, code: int, lines: Sequence[str]) -> ExitClass | None:  # noqa: ARG002  # the lines tell all
         """Known words for a taken port; whether arguments were wrong can't be told."""
-        if code is None or code == 0:
-            return None
         patterns = (llamacpp_log.PORT_IN_USE, torch_log.PORT_IN_USE)
-        return "port_in_use" if any(pattern.match(line) for pattern in patterns for line in log_tail) else None
+        return "port_in_use" if any(pattern.match(line) for pattern in patterns for line in lines) else None
 
 
 def _fill(word: str, values: dict[str, str]) -> str:

@@ -16,8 +16,6 @@ from pool_managerd.engines.base import (
     CanaryRequest,
     Engine,
     EngineSpec,
-    ExitClass,
-    LogPattern,
     PoolLike,
     SlotsReport,
     arguments,
@@ -29,6 +27,7 @@ from pool_managerd.engines.base import (
     prometheus_sum,
     spillover,
 )
+from pool_managerd.engines.log_lines import ExitClass, LogPattern
 
 _ALL_LAYERS = 999
 _GGUF_HINT = "llama.cpp needs a whole GGUF file; check whether the download was complete"
@@ -227,12 +226,10 @@ class LlamaCpp(Engine):
         found = re.search(r"^version: (\S+)", output, re.MULTILINE)
         return found.group(1) if found else None
 
-    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
-        """llama-server ends with 1 for everything; its last lines tell."""
-        if code is None or code == 0:
-            return None
-        if any(llamacpp_log.PORT_IN_USE.match(line) for line in log_tail):
+    def usage_error(self, code: int, lines: Sequence[str]) -> ExitClass | None:  # noqa: ARG002  # the lines tell all
+        """llama-server ends with 1 for everything; its lines tell."""
+        if any(llamacpp_log.PORT_IN_USE.match(line) for line in lines):
             return "port_in_use"
-        if any(llamacpp_log.BAD_ARGUMENTS.match(line) for line in log_tail):
+        if any(llamacpp_log.BAD_ARGUMENTS.match(line) for line in lines):
             return "bad_arguments"
         return None

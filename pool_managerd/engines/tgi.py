@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from pool_managerd.core.errors import Code
 from pool_managerd.engines import torch_log
 from pool_managerd.engines.base import (
     CanaryRequest,
     Engine,
     EngineSpec,
-    ExitClass,
-    LogPattern,
     PoolLike,
     SlotsReport,
     arguments,
@@ -24,6 +23,7 @@ from pool_managerd.engines.base import (
     prometheus_sum,
     spillover,
 )
+from pool_managerd.engines.log_lines import ExitClass, LogPattern
 from pool_managerd.engines.model_folder import check_model_folder
 
 _MANAGED = {
@@ -41,7 +41,22 @@ _NO_CUDA = re.compile(r"^--(?:no|disable)-(?:cuda|gpu)|^--cpu(?:-|$)")
 #: Ports beside the HTTP port, so that several replicas of one host don't meet; engines' ports lie below 45536.
 _MASTER_OFFSET, _METRICS_OFFSET = 10_000, 20_000
 _LAST_PORT = 65_535
-_BAD_ARGUMENTS = re.compile(r"^error: (?:unexpected argument|invalid value|the argument|a value is required)")
+_BAD_ARGUMENTS = re.compile(
+    r"^error: (?:unexpected argument|invalid value|the argument|a value is required|the following required arguments)"
+)
+#: ``2023-12-22T00:21:35.318928Z ERROR batch{batch_size=1}:prefill{id=1 size=1}: text_generation_client: lib.rs:33: ``:
+#: time, level, spans with their fields, module and place. What a caller sent stands in quotation marks, if at all.
+_ERROR = r"^\d{4}-\d\d-\d\dT[\d:.]+Z +ERROR [^\"]{0,400}?: "
+_WARMUP = LogPattern(
+    re.compile(
+        rf"(?:{_ERROR}(?:Server error: )?|^RuntimeError: )(?:CUDA out of memory|Not enough memory to handle \d+ )"
+    ),
+    Code.OUT_OF_MEMORY,
+    "out_of_memory",
+    "critical",
+)
+#: The router's own last words.
+_PORT_IN_USE = re.compile(r"^Error: \w+\(.*\bAddrInUse\b")
 
 
 class Tgi(Engine):
@@ -55,7 +70,7 @@ class Tgi(Engine):
     version_path: ClassVar[str | None] = "/info"
     progress_path: ClassVar[str | None] = "/metrics"
     model_path: ClassVar[str | None] = "/info"
-    log_patterns: ClassVar[tuple[LogPattern, ...]] = torch_log.PATTERNS
+    log_patterns: ClassVar[tuple[LogPattern, ...]] = (*torch_log.PATTERNS, _WARMUP)
     canary: ClassVar[CanaryRequest | None] = completion_canary(model="tgi")
 
     def check_args(self, pool: PoolLike) -> None:
@@ -112,13 +127,11 @@ class Tgi(Engine):
         """``text-generation-launcher --version``."""
         return (str(binary), "--version")
 
-    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
+    def usage_error(self, code: int, lines: Sequence[str]) -> ExitClass | None:
         """The launcher's argument parser ends with 2 and ``error:``."""
-        if code is None or code == 0:
-            return None
-        if any(torch_log.PORT_IN_USE.match(line) for line in log_tail):
+        if any(torch_log.PORT_IN_USE.match(line) or _PORT_IN_USE.match(line) for line in lines):
             return "port_in_use"
-        if code == 2 and any(_BAD_ARGUMENTS.match(line) for line in log_tail):
+        if code == 2 and any(_BAD_ARGUMENTS.match(line) for line in lines):
             return "bad_arguments"
         return None
 

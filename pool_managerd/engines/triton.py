@@ -19,14 +19,13 @@ from pool_managerd.engines.base import (
     CPU_HINT,
     Engine,
     EngineSpec,
-    ExitClass,
-    LogPattern,
     PoolLike,
     arguments,
     bad_model,
     json_or_none,
     managed,
 )
+from pool_managerd.engines.log_lines import ExitClass, LogPattern
 
 _MANAGED = {
     "--model-repository": "model",
@@ -40,14 +39,28 @@ _TEXT = re.compile(r'"(?:\\.|[^"\\])*"')
 _KIND_CPU = re.compile(r"\bkind\s*:\s*KIND_CPU\b")
 #: ``E1102 10:00:00.123456 42 model.cc:88] "``
 _ERROR = r"^E\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.-]+:\d+\] \"?"
+#: What backends write straight to stderr: ``2021-06-08 19:37:14.328145061 [E:onnxruntime:log, cuda_call.cc:9 Call] ``.
+_ONNX = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \[E:onnxruntime:[^\]]*\] "
+_TENSORRT_LLM = r"^\[TensorRT-LLM\]\[ERROR\] (?:Encountered an error in \w+ function: \[TensorRT-LLM\]\[ERROR\] )?"
 _LOG = (
     LogPattern(
-        re.compile(_ERROR + r"(?:CUDA error: )?(?:CUDA )?(?:out of memory|cudaMalloc failed)", re.IGNORECASE),
+        re.compile(
+            _ERROR + r"(?:CUDA error: )?(?:CUDA )?(?:[Oo]ut of memory|cudaMalloc failed)"
+            rf"|{_ONNX}CUDA failure 2: |{_TENSORRT_LLM}CUDA runtime error in .{{0,200}}?: out of memory"
+        ),
         Code.OUT_OF_MEMORY,
         "out_of_memory",
         "critical",
     ),
-    LogPattern(re.compile(_ERROR + r"(?:CUDA error|CUDA driver error|cudaError)"), Code.CUDA_ERROR, "cuda_error"),
+    LogPattern(
+        re.compile(
+            _ERROR + r"(?:CUDA error|CUDA driver error|cudaError|.{0,200}?Error Code \d+: Cuda (?:Runtime|Driver) \()"
+            rf"|{_ONNX}(?:CUDA failure \d+: |CUBLAS failure \d+: |CUDNN failure \d+: )"
+            rf"|{_TENSORRT_LLM}CUDA (?:runtime|driver) error in "
+        ),
+        Code.CUDA_ERROR,
+        "cuda_error",
+    ),
 )
 _PORT_IN_USE = re.compile(_ERROR + r"failed to start HTTP service: .*already in use")
 #: What 2.51 says of an argument that it can't use, after or before its whole usage text. A model that fails to load
@@ -56,6 +69,7 @@ _BAD_ARGUMENTS = re.compile(
     r"^\S*tritonserver: (?:unrecognized|invalid) option"
     r"|^\S*tritonserver: option '.*' requires an argument"
     r"|^Bad option: "
+    r"|^Error: .*--"
     r"|^Invalid option value\. Got "
     r"|^invalid argument for --"
     r"|^error: creating server: Invalid argument - --"
@@ -115,13 +129,11 @@ class Triton(Engine):
         version = answer.get("version") if isinstance(answer, dict) else None
         return version if isinstance(version, str) else None
 
-    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
-        """Triton ends with 1 for everything; its last lines tell."""
-        if code is None or code == 0:
-            return None
-        if any(_PORT_IN_USE.match(line) for line in log_tail):
+    def usage_error(self, code: int, lines: Sequence[str]) -> ExitClass | None:  # noqa: ARG002  # the lines tell all
+        """Triton ends with 1 for everything; its lines tell, the first ones above a long usage text."""
+        if any(_PORT_IN_USE.match(line) for line in lines):
             return "port_in_use"
-        if any(_BAD_ARGUMENTS.match(line) for line in log_tail):
+        if any(_BAD_ARGUMENTS.match(line) for line in lines):
             return "bad_arguments"
         return None
 

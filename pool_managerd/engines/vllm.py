@@ -14,8 +14,6 @@ from pool_managerd.engines.base import (
     CanaryRequest,
     Engine,
     EngineSpec,
-    ExitClass,
-    LogPattern,
     PoolLike,
     SlotsReport,
     arguments,
@@ -25,6 +23,7 @@ from pool_managerd.engines.base import (
     prometheus_sum,
     spillover,
 )
+from pool_managerd.engines.log_lines import ExitClass, LogPattern
 from pool_managerd.engines.model_folder import check_model_folder
 
 _MANAGED = {
@@ -54,11 +53,28 @@ _HARMLESS = {
     "--cpu-offload-params": (),
 }
 _ON_CPU = LogPattern(
-    re.compile(r"^(?:\([\w ]+ pid=\d+\) )?INFO [\d-]+ [\d:]+ \[[\w./]+:\d+\] Automatically detected platform cpu\b"),
+    re.compile(torch_log.PROCESS + r"INFO [\d-]+ [\d:]+ \[[\w./]+:\d+\] Automatically detected platform cpu\b"),
     Code.CPU_SPILLOVER,
     "cpu_spillover",
 )
-_BAD_ARGUMENTS = re.compile(r"^(?:vllm|usage: vllm|\S*api_server\.py)\b.*(?:error: |$)")
+_USAGE = re.compile(r"^(?:vllm(?: \w+)?|\S*api_server\.py): error: |^usage: (?:vllm|\S*api_server\.py)\b")
+#: Options that don't go together, or not with the model.
+_BAD_CONFIG = re.compile(
+    torch_log.PLACE
+    + r"(?:pydantic_core\._pydantic_core\.ValidationError: \d+ validation errors? for \w+"
+    + r"|ValueError: User-specified max_model_len )"
+)
+_TOO_LITTLE_MEMORY = LogPattern(
+    re.compile(
+        torch_log.PLACE
+        + r"ValueError: (?:Free memory on device [^(]{0,20}\([\d.]+/[\d.]+ GiB\) on startup is less than desired"
+        + r"|No available memory for the cache blocks"
+        + r"|To serve at least one request with the models?'s max seq len )"
+    ),
+    Code.OUT_OF_MEMORY,
+    "out_of_memory",
+    "critical",
+)
 
 
 class Vllm(Engine):
@@ -72,7 +88,7 @@ class Vllm(Engine):
     version_path: ClassVar[str | None] = "/version"
     progress_path: ClassVar[str | None] = "/metrics"
     model_path: ClassVar[str | None] = "/v1/models"
-    log_patterns: ClassVar[tuple[LogPattern, ...]] = (*torch_log.PATTERNS, _ON_CPU)
+    log_patterns: ClassVar[tuple[LogPattern, ...]] = (*torch_log.PATTERNS, _TOO_LITTLE_MEMORY, _ON_CPU)
     canary: ClassVar[CanaryRequest | None] = completion_canary()
 
     def check_args(self, pool: PoolLike) -> None:
@@ -131,13 +147,13 @@ class Vllm(Engine):
         """``vllm --version``."""
         return (str(binary), "--version")
 
-    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
-        """A taken port ends in Python's own words; a wrong argument in argparse's, with 2."""
-        if code is None or code == 0:
-            return None
-        if any(torch_log.PORT_IN_USE.match(line) for line in log_tail):
+    def usage_error(self, code: int, lines: Sequence[str]) -> ExitClass | None:
+        """A taken port ends in Python's own words; a wrong argument in argparse's, with 2, or in pydantic's, with 1."""
+        if any(torch_log.PORT_IN_USE.match(line) for line in lines):
             return "port_in_use"
-        if code == 2 and any(_BAD_ARGUMENTS.match(line) for line in log_tail):
+        if code == 2 and any(_USAGE.match(line) for line in lines):
+            return "bad_arguments"
+        if any(_BAD_CONFIG.match(line) for line in lines):
             return "bad_arguments"
         return None
 

@@ -165,6 +165,7 @@ class Adoption:
             log_offset=offset,
             adopted=True,
             was_ready=told.was_ready,
+            ready_offset=told.ready_offset,
             fixed_port=config.port != 0,
             slots=told.slots,
             version=told.version,

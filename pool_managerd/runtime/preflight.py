@@ -200,8 +200,7 @@ async def check(host: Host, target: Target, *, reserve: bool = True, replacing: 
     host.mask_uses.check(pool.id, host.config, snapshot)
     split = normalise_split(pool.tensor_split, len(devices))
     uuids = tuple(device.uuid for device in devices)
-    check_usable(uuids, snapshot, quarantined=host.quarantined)
-    _check_not_lost(host, devices)
+    check_devices(host, uuids, snapshot)
     need, ram = await asyncio.to_thread(_read_files, engine, pool, target.model, uuids, split)
     # No await between the fit and the reservation: two replicas can't both find the same bytes free.
     snapshot = host.inventory.snapshot
@@ -217,9 +216,15 @@ async def check(host: Host, target: Target, *, reserve: bool = True, replacing: 
     return Plan(engine, spec, digest, need, snapshot)
 
 
-def _check_not_lost(host: Host, devices: tuple[Device, ...]) -> None:
-    for device in devices:
-        if device.uuid in host.lost:
+def check_devices(host: Host, uuids: tuple[str, ...], snapshot: DevicesSnapshot) -> None:
+    """Whether something may be started, or go on, on these devices.
+
+    :raises PoolManagerError: GPU_UNAVAILABLE if one is lost, in quarantine or not well.
+    """
+    check_usable(uuids, snapshot, quarantined=host.quarantined)
+    for uuid in uuids:
+        device = snapshot.by_uuid.get(uuid)
+        if device is not None and uuid in host.lost:
             raise PoolManagerError(
                 Code.GPU_UNAVAILABLE,
                 f"{device.label()} was lost, as an XID said",

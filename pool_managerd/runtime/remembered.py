@@ -25,6 +25,7 @@ class Remembered:
     :param need: its planned memory; ``None`` where that is not known.
     :param log_offset: where its lines begin in its log; ``None`` where that is not known.
     :param was_ready: whether it had been Ready.
+    :param ready_offset: where its log ended then; ``None`` where that is not known.
     """
 
     identity: ProcessIdentity
@@ -39,6 +40,7 @@ class Remembered:
     spawned_at: float
     log_offset: int | None
     was_ready: bool
+    ready_offset: int | None
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], *, host: str) -> Remembered | None:
@@ -63,6 +65,7 @@ class Remembered:
             spawned_at=float(run["spawned_at"]),
             log_offset=int(run["log_offset"]),
             was_ready=bool(run["was_ready"]),
+            ready_offset=None if run.get("ready_offset") is None else int(run["ready_offset"]),
         )
 
     @classmethod
@@ -85,6 +88,7 @@ class Remembered:
             spawned_at=now,
             log_offset=None,
             was_ready=True,
+            ready_offset=None,
         )
 
 

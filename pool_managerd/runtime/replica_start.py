@@ -76,6 +76,7 @@ class ReplicaStart:
         replica.run = run
         replica.watching.attach(run)
         replica.signal(Input(Signal.SPAWNED))  # which means nothing if it is being stopped by now
+        self._check_devices(run)
 
     async def respawn(self, run: Run) -> None:
         """Start the same plan on another port: no failure, no backoff, no restart counted."""
@@ -99,6 +100,18 @@ class ReplicaStart:
         if self._is_loading():
             announce.moved_port(replica, run.spec.port)
             replica.work.begin(self.load, "load")
+            self._check_devices(fresh)
+
+    def _check_devices(self, run: Run) -> None:
+        """A device may have failed while the process was being made, when nothing of it was known to be there."""
+        replica = self.replica
+        snapshot = replica.host.inventory.snapshot
+        # While NVML itself fails there is no evidence either way.
+        if replica.run is run and self._is_loading() and not snapshot.stale:
+            try:
+                preflight.check_devices(replica.host, run.spec.devices, snapshot)
+            except PoolManagerError as error:
+                replica.fail(error)
 
     async def load(self) -> None:
         """Wait until the engine is ready, and tell others where it is."""
@@ -125,7 +138,7 @@ class ReplicaStart:
             return
         if not run.process.running:
             return  # its end is judged where it is noticed
-        run.was_ready = True
+        run.note_ready(replica.log_path)
         replica.version = run.version
         replica.host.reservations.update(replica.key, resident=True)
         replica.files.write_handoff()

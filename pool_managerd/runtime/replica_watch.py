@@ -8,14 +8,22 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pool_managerd.core.errors import PoolManagerError
-from pool_managerd.core.failures import FailureClass
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import WITH_PROCESS, Phase
 from pool_managerd.core.replica import Input, Signal
-from pool_managerd.runtime.failures import from_exit, from_log_line, internal, log_tail, port_taken
+from pool_managerd.runtime.failures import (
+    after_xid,
+    from_exit,
+    from_log_line,
+    internal,
+    log_tail,
+    port_taken,
+    recent_lines,
+)
 from pool_managerd.runtime.liveness import watch
 from pool_managerd.runtime.process import ExitStatus
-from pool_managerd.runtime.run import Run
+from pool_managerd.runtime.run import EXPLAINS_S, Run
 
 if TYPE_CHECKING:
     from pool_managerd.runtime.replica import Replica
@@ -53,7 +61,7 @@ class ReplicaWatch:
         replica.host.reservations.update(replica.key, pids={run.process.pid})
         run.process.exited.add_done_callback(lambda future: self._on_exit(run, future))
         run.process.explained.add_done_callback(lambda future: self._on_explained(run, future))
-        replica.host.logs.watch(replica.log_path, run.log_offset, lambda line: self._on_line(run, line))
+        replica.host.logs.watch(replica.log_path, run.judged_from, lambda line: self._on_line(run, line))
 
     async def watch(self) -> None:
         """Probe the Ready engine until it fails."""
@@ -87,16 +95,13 @@ class ReplicaWatch:
         known = replica.state.failure
         if known is None or known.cause != "unknown" or known.details.get("pid") != run.process.pid:
             return
-        lines = log_tail(replica.log_path, run.log_offset)
-        failure = from_exit(
-            run, told.result(), was_ready=run.was_ready, lines=lines, uptime_s=known.details["uptime_seconds"]
-        )
+        failure = self._ended(run, told.result(), uptime_s=known.details["uptime_seconds"])
         replica.signal(Input(Signal.EXPLAINED, failure=replace(failure, failure_class=known.failure_class)))
 
     def _judge_exit(self, run: Run, status: ExitStatus) -> None:
         replica = self.replica
-        lines = log_tail(replica.log_path, run.log_offset)
-        if replica.state.phase is Phase.LOADING and run.engine.exit_class(status.code, lines) == "port_in_use":
+        lines = recent_lines(replica.log_path, run.judged_from)
+        if not run.was_ready and run.engine.exit_class(status.code, lines) == "port_in_use":
             if run.fixed_port or replica.plan is None:
                 # Without its plan, as after an adoption, it is started from the beginning.
                 replica.fail(port_taken(run))
@@ -104,15 +109,26 @@ class ReplicaWatch:
             if run.port_attempts < PORT_ATTEMPTS:
                 replica.work.begin_spawn(partial(replica.starting.respawn, run))
                 return
-        ready = replica.state.phase in {Phase.READY, Phase.DRAINING}
-        uptime_s = replica.host.clock() - run.spawned_at
-        replica.fail(from_exit(run, status, was_ready=ready, lines=lines, uptime_s=uptime_s))
+        failure = self._ended(run, status, uptime_s=replica.host.clock() - run.spawned_at)
+        if failure.code is Code.ENGINE_EXITED and failure.failure_class is FailureClass.CRASH:
+            xid = run.xid
+            if xid is not None and replica.host.clock() - xid.at <= EXPLAINS_S:
+                failure = after_xid(failure, xid)
+        replica.fail(failure)
+
+    def _ended(self, run: Run, status: ExitStatus, *, uptime_s: float) -> Failure:
+        """What the end of the process means, by its status and its log."""
+        log = self.replica.log_path
+        lines, tail = recent_lines(log, run.judged_from), log_tail(log, run.log_offset)
+        return from_exit(run, status, lines, uptime_s=uptime_s, tail=tail)
 
     def _on_line(self, run: Run, line: str) -> None:
         replica = self.replica
         if run is not replica.run or replica.state.phase not in {Phase.LOADING, Phase.READY, Phase.DRAINING}:
             return
         fault = run.engine.log_fault(line)
-        if fault is not None and replica.state.after_stop is None:
+        if fault is None or not fault.is_failure(loading=not run.was_ready):
+            return
+        if replica.state.after_stop is None:
             failure = from_log_line(run, fault, line)
             replica.fail(failure, let_leases_end=failure.failure_class is FailureClass.DRIVER)

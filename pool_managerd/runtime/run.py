@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,6 +17,23 @@ from pool_managerd.devices.snapshot import DevicesSnapshot
 from pool_managerd.engines.base import Engine, EngineSpec, redact
 from pool_managerd.runtime.process import EngineProcess, ProcessIdentity
 
+#: An engine that ends so many seconds after an XID on its device, or before it, has ended for it: the driver's message
+#: and the process's end come in either order.
+EXPLAINS_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class XidSign:
+    """An XID on a device of an engine.
+
+    :param reason: the XID and the device, in words.
+    :param at: wall time in seconds since the epoch.
+    """
+
+    reason: str
+    device: str
+    at: float
+
 
 @dataclass(slots=True)
 class Run:
@@ -25,6 +43,8 @@ class Run:
     :param before: the devices as they were before the load; ``None`` for an adopted engine.
     :param spawned_at: wall time in seconds; ``spawned_clock`` is the same on the loop's monotonic clock.
     :param log_offset: where this run's lines begin in the engine's log.
+    :param ready_offset: where its log ended when it became Ready; what stands before is no reason of a later end.
+    :param xid: the last XID on its devices that may have been its own.
     :param heartbeat: wall time of the last good answer to a probe, or ``None`` before the first.
     """
 
@@ -46,12 +66,25 @@ class Run:
     heartbeat: float | None = None
     probe_failures: int = 0
     failed_probes: list[str] = field(default_factory=list)
+    ready_offset: int | None = None
+    xid: XidSign | None = None
 
     @property
     def url(self) -> str:
         """Where the engine answers."""
         host = self.spec.host
         return f"http://[{host}]:{self.spec.port}" if ":" in host else f"http://{host}:{self.spec.port}"
+
+    @property
+    def judged_from(self) -> int:
+        """Where the lines begin that may tell what is wrong with it now."""
+        return self.ready_offset if self.was_ready and self.ready_offset is not None else self.log_offset
+
+    def note_ready(self, log: Path) -> None:
+        """It became Ready, or was found so again; ``log`` is its log."""
+        self.was_ready = True
+        with contextlib.suppress(OSError):
+            self.ready_offset = log.stat().st_size
 
     def beat(self, now: float) -> None:
         """Note a good answer."""
@@ -97,6 +130,7 @@ class Run:
             "spawned_at": self.spawned_at,
             "log_offset": self.log_offset,
             "was_ready": self.was_ready,
+            "ready_offset": self.ready_offset,
         }
 
 

@@ -16,14 +16,10 @@ from pool_managerd.devices.xid import XidClass, class_of_recovery_action, classi
 from pool_managerd.runtime.liveness import probe
 from pool_managerd.runtime.loading import ENDING_S
 from pool_managerd.runtime.replica import Replica
-from pool_managerd.runtime.run import Run
+from pool_managerd.runtime.run import EXPLAINS_S, Run, XidSign
 
 if TYPE_CHECKING:
     from pool_managerd.runtime.device_events import DeviceEvents
-
-#: An XID explains the death of an engine on its device so many seconds before or after it: the driver's message often
-#: comes behind the process's end.
-EXPLAINS_S = 2.0
 
 
 class Xids:
@@ -72,8 +68,7 @@ class Xids:
         what = f"XID {event.xid} on GPU {device.index} ({device.uuid})"
         died = self._died_just_now(device.uuid)
         if meant in {XidClass.APPLICATION, XidClass.RESET, XidClass.LOST}:
-            for replica in died:
-                self._explain(replica, device, what)
+            self._note(died, concerned, device, what)
         match meant:
             case XidClass.RESET:
                 self.devices.quarantine(device, f"{what} calls for a reset")
@@ -89,6 +84,14 @@ class Xids:
                         self.host.start_task(self._look_closer(replica, replica.run, device, what), f"XID {event.xid}")
             case _:
                 return
+
+    def _note(self, died: list[Replica], concerned: list[Replica], device: Device, what: str) -> None:
+        """It says why those ended who did so just now, and why one will have ended who does so in a moment."""
+        for replica in died:
+            self._explain(replica, device, what)
+        for replica in concerned:
+            if replica.run is not None:
+                replica.run.xid = XidSign(what, device.uuid, self.host.clock())
 
     async def _look_closer(self, replica: Replica, run: Run, device: Device, what: str) -> None:
         """Several share the device: whose error it was shows by who fails a probe, or ends within a moment."""

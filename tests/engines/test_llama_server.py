@@ -92,7 +92,8 @@ def test_failures_can_be_told_apart(start, model, tmp_path):
     first = start("llama_server", flags(model))
     first.wait_for(503)
     taken = start("llama_server", flags(model, port=first.port))
-    assert ENGINE.exit_class(taken.process.wait(20), taken.log.splitlines()) == "port_in_use"
+    code = taken.process.wait(20)
+    assert ENGINE.exit_class(code, taken.log.splitlines()) == "port_in_use", f"exit code {code}:\n{taken.log}"
     first.process.terminate()
     assert first.process.wait(10) == 0
 

@@ -84,6 +84,9 @@ async def test_a_stopped_engine_is_killed(run, log_lines):
     process = await run("import time; print('up', flush=True); time.sleep(60)")
     await log_lines(1)
     process.send(signal.SIGSTOP)
+    # Of two signals that wait, the one with the lower number comes first: SIGTERM would still reach it.
+    while read_stat(process.pid).state != "T":  # noqa: ASYNC110 - the kernel tells nobody but its parent
+        await asyncio.sleep(0.001)
     report = await stop_ladder(process, grace_s=0.1)
     assert report.forced
     assert not process.running

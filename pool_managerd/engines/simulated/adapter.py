@@ -10,16 +10,9 @@ from typing import Any, ClassVar
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.engines import llamacpp_log
-from pool_managerd.engines.base import (
-    Engine,
-    EngineSpec,
-    ExitClass,
-    LogPattern,
-    PoolLike,
-    check_readable_file,
-    json_or_none,
-)
+from pool_managerd.engines.base import Engine, EngineSpec, PoolLike, check_readable_file, json_or_none
 from pool_managerd.engines.llamacpp import LlamaCpp, check_gguf, check_gpu_only
+from pool_managerd.engines.log_lines import ExitClass, LogPattern
 from pool_managerd.engines.simulated.options import BY_NAME, convert, flags
 
 PROGRAM = Path(__file__).with_name("__main__.py")
@@ -87,11 +80,11 @@ class Simulated(LlamaCpp):
         """No command: the stand-in is asked while it runs."""
         return None
 
-    def exit_class(self, code: int | None, log_tail: Sequence[str]) -> ExitClass | None:
+    def usage_error(self, code: int, lines: Sequence[str]) -> ExitClass | None:
         """Exit code 2 with an ``error:`` line means bad arguments."""
-        if code == 2 and any(line.startswith("error: ") for line in log_tail):
+        if code == 2 and any(line.startswith("error: ") for line in lines):
             return "bad_arguments"
-        return super().exit_class(code, log_tail)
+        return super().usage_error(code, lines)
 
 
 def check_table(table: Mapping[str, Any]) -> None:
