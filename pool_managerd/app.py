@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import faulthandler
 import logging
 import os
 import signal
@@ -49,7 +50,7 @@ from pool_managerd.runtime.sockets import PortAllocator
 from pool_managerd.runtime.store import Append, Store
 from pool_managerd.runtime.turns import LoadTurns
 from pool_managerd.service import PoolManagerService
-from pool_managerd.systemd import notify
+from pool_managerd.systemd import Watchdog, notify, notify_ready, notify_reloading
 
 #: Exit codes of ``serve``: done, the daemon said no, wrong usage or config.
 DONE, REFUSED, WRONG_CONFIG = 0, 1, 2
@@ -67,6 +68,8 @@ def serve(path: Path, overrides: Mapping[str, Any]) -> int:
     except ConfigError as error:
         sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
         return WRONG_CONFIG
+    # Where a hung daemon is ended by a watchdog's SIGABRT, standard error shows where each thread was.
+    faulthandler.enable()
     configure_logging(format_=config.log.format, level=config.log.level, secrets=_secrets(config))
 
     def reread() -> Config:
@@ -154,10 +157,12 @@ class Daemon:
             )
             stack.push_async_callback(http.stop)
             stack.callback(host.bus.close)
-            self._announce(host, http, grpc)
+            where = self._announce(host, http, grpc)
             registry.begin()
-            self._listen_to_sighup(host, service)
-            notify("READY=1")
+            self._listen_to_sighup(host, service, where)
+            notify_ready(_serving(where))
+            watchdog = Watchdog()
+            stack.callback(watchdog.close)
             await self.stopping.wait()
             await self._end(host, registry)
         return DONE
@@ -207,9 +212,12 @@ class Daemon:
         stack.callback(host.cancel_tasks)
         return host, metrics
 
-    def _announce(self, host: Host, http: HttpServer, grpc: GrpcServer) -> None:
-        """Say where the daemon serves: in the log, and in ``daemon.json`` for tools that started it on port 0."""
-        where = {
+    def _announce(self, host: Host, http: HttpServer, grpc: GrpcServer) -> dict[str, Any]:
+        """Say where the daemon serves: in the log, and in ``daemon.json`` for tools that started it on port 0.
+
+        :returns: what stands in ``daemon.json``.
+        """
+        where: dict[str, Any] = {
             "pid": os.getpid(),
             "http": f"{_bracketed(self.config.server.http.host)}:{http.port}",
             "grpc": f"{_bracketed(self.config.server.grpc.host)}:{grpc.port}",
@@ -239,6 +247,7 @@ class Daemon:
                 reason="the daemon runs as root and pools without `user` run their engines as root: "
                 "they get no capabilities and no new privileges, but name a user for each pool",
             )
+        return where
 
     def _listen_to_signals(self) -> None:
         """From the very start, so that no engine is orphaned by a stop in the midst of it."""
@@ -253,9 +262,10 @@ class Daemon:
             self._hurry()
         self.stopping.set()
 
-    def _listen_to_sighup(self, host: Host, service: PoolManagerService) -> None:
+    def _listen_to_sighup(self, host: Host, service: PoolManagerService, where: Mapping[str, Any]) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, lambda: host.start_task(_reload(service), "config reload by SIGHUP"))
+        reload = "config reload by SIGHUP"
+        loop.add_signal_handler(signal.SIGHUP, lambda: host.start_task(_reload(service, where), reload))
 
     async def _end(self, host: Host, registry: Registry) -> None:
         """Refuse new work, then stop the engines, or leave them to the next daemon."""
@@ -270,10 +280,20 @@ class Daemon:
             host.state_dir.remove_daemon()
 
 
-async def _reload(service: PoolManagerService) -> None:
+async def _reload(service: PoolManagerService, where: Mapping[str, Any]) -> None:
     """SIGHUP: a faulty file is reported by its event, and nothing is changed."""
-    with contextlib.suppress(PoolManagerError):
+    notify_reloading()
+    status = _serving(where)
+    try:
         await service.reload_config()
+    except PoolManagerError as error:
+        status += f"; the new config was refused, the old one is in force: {error.message}"
+    finally:
+        notify_ready(status)
+
+
+def _serving(where: Mapping[str, Any]) -> str:
+    return f"serves HTTP on {where['http']}, gRPC on {where['grpc']}"
 
 
 def _announce_store(bus: EventBus, store: Store, *, available: bool) -> None:

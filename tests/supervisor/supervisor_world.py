@@ -195,7 +195,7 @@ class DaemonProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
-    def start(self, *, ready: str | None = None) -> None:
+    def start(self, *, ready: str | None = None, env: dict[str, str] | None = None) -> None:
         told = self.place.state / "daemon.json"
         told.unlink(missing_ok=True)
         with (self.place.path / "log").open("ab") as log:
@@ -204,6 +204,7 @@ class DaemonProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **(env or {})},
             )
         wait(lambda: told.exists() or self.process.poll() is not None, 20)
         assert self.process.poll() is None, self.log()
