@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import uuid
 from datetime import timedelta
+from typing import Any
 
 from robot.api import SkipExecution
 from robot.api.deco import keyword
@@ -13,6 +15,8 @@ from PoolManagerLibrary import exposition
 from PoolManagerLibrary.errors import ExpectationFailed, UsageError
 from PoolManagerLibrary.keywords.base import Keywords
 from PoolManagerLibrary.keywords.metrics import PREFIX, MetricKeywords
+from PoolManagerLibrary.operations import call
+from PoolManagerLibrary.outcome import Protocol
 from PoolManagerLibrary.units import seconds
 from PoolManagerLibrary.waiting import wait_until
 
@@ -122,6 +126,32 @@ class ExpositionKeywords(Keywords):
         if not count:
             raise ExpectationFailed(f"/metrics has no series of {name}.")
         return count
+
+    @keyword
+    def ask_for_what_is_not_there(self, count: int, name: str = "the pool") -> None:
+        """Makes so many requests that name pools, leases and correlation ids that nobody knows, each of its own.
+
+        They go over HTTP and gRPC; the lease ids are asked for on a pool that is there. Each must be refused.
+
+        Example:
+        | Ask For What Is Not There | 100 |
+        """
+        pool_id = self.scenario.pool_id(name)
+        for number in range(count):
+            unknown = f"nobody-{number}-{uuid.uuid4().hex[:8]}"
+            cases: tuple[tuple[str, dict[str, Any]], ...] = (
+                ("status", {"pool_id": unknown}),
+                ("acquire", {"pool_id": unknown, "holder": unknown}),
+                ("renew", {"pool_id": pool_id, "lease_id": unknown}),
+                ("renew", {"pool_id": unknown, "lease_id": unknown}),
+                ("preload", {"pool_id": unknown}),
+                ("drain", {"pool_id": unknown}),
+            )
+            operation, arguments = cases[number % len(cases)]
+            protocol = Protocol.GRPC if number // len(cases) % 2 else Protocol.HTTP
+            outcome = call(self.daemon, operation, protocol=protocol, correlation_id=unknown, **arguments)
+            if outcome.code not in {"POOL_NOT_FOUND", "LEASE_NOT_FOUND"}:
+                raise ExpectationFailed(f"It should not be found: {outcome.describe()}")
 
     def _of(self, pool_id: str) -> set[Series]:
         return {series for series in self._series() if any(value == pool_id for _, value in series[1])}
