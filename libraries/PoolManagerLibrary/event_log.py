@@ -132,6 +132,7 @@ class EventLog:
         self._token = token
         self._condition = threading.Condition()
         self._events: list[SeenEvent] = []
+        self._by_pool: dict[str | None, list[SeenEvent]] = {}
         self._stream: EventStream | None = None
         self._stopped = threading.Event()
         self._wake = threading.Event()
@@ -160,6 +161,15 @@ class EventLog:
         with self._condition:
             return list(self._events)
 
+    def of_pool(self, pool_id: str) -> list[SeenEvent]:
+        """All events of a pool so far."""
+        with self._condition:
+            return list(self._by_pool.get(pool_id, ()))
+
+    def __len__(self) -> int:
+        """How many events have arrived."""
+        return len(self._events)
+
     @property
     def revision(self) -> int:
         """The newest revision that has arrived."""
@@ -178,6 +188,11 @@ class EventLog:
             return self._condition.wait_for(
                 lambda: bool(self._events) and self._events[-1].revision >= revision, timeout
             )
+
+    def wait_for(self, accept: Callable[[SeenEvent], object], after: int, timeout: float) -> bool:
+        """Wait for an event that is accepted, among those that come after the first ``after``."""
+        with self._condition:
+            return self._condition.wait_for(lambda: any(accept(event) for event in self._events[after:]), timeout)
 
     def wait_connected(self, timeout: float = 2.0) -> bool:
         """Wait until the stream is open."""
@@ -210,4 +225,5 @@ class EventLog:
     def _keep(self, event: SeenEvent) -> None:
         with self._condition:
             self._events.append(event)
+            self._by_pool.setdefault(event.pool_id, []).append(event)
             self._condition.notify_all()

@@ -6,23 +6,25 @@ import contextlib
 import json
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import requests
+import urllib3
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from PoolManagerLibrary.errors import DaemonError
 from PoolManagerLibrary.outcome import Outcome, Protocol
 
 DEFAULT_TIMEOUT = 10.0
+#: How many connections are kept; more may be open at the same time.
+KEPT_CONNECTIONS = 20
 # A line per connection and request would bury what a report has to say.
 logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
 class HttpClient:
-    """Calls over kept connections, one session per thread. No proxy of the environment is ever used.
+    """Calls over kept connections, from any thread. No proxy of the environment is ever used.
 
     :param base_url: asked at each call, because a restarted daemon has another port.
     """
@@ -30,17 +32,7 @@ class HttpClient:
     def __init__(self, base_url: Callable[[], str], token: Callable[[], str | None] = lambda: None) -> None:
         self._base_url = base_url
         self._token = token
-        self._local = threading.local()
-
-    @property
-    def session(self) -> requests.Session:
-        """This thread's session."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.trust_env = False
-            self._local.session = session
-        return session
+        self._connections = urllib3.PoolManager(maxsize=KEPT_CONNECTIONS, retries=False)
 
     def request(
         self,
@@ -69,42 +61,51 @@ class HttpClient:
         at, started = time.time(), time.monotonic()
         try:
             response = self._send(method, url, body, sent, timeout)
-        except requests.RequestException as error:
+        except HTTPError as error:
             raise DaemonError(f"{call}: no answer after {time.monotonic() - started:.3f} s: {error}") from error
-        return outcome_of(response, call, at=at, elapsed=time.monotonic() - started)
+        return outcome_of(
+            response.status, response.headers, response.data, call, at=at, elapsed=time.monotonic() - started
+        )
 
     def _send(
         self, method: str, url: str, body: bytes | None, headers: dict[str, str], timeout: float
-    ) -> requests.Response:
+    ) -> urllib3.BaseHTTPResponse:
+        def send() -> urllib3.BaseHTTPResponse:
+            return self._connections.request(
+                method, url, body=body, headers=headers, timeout=timeout, redirect=False, retries=False
+            )
+
         try:
-            return self.session.request(method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
-        except requests.ConnectionError as error:
+            return send()
+        except ProtocolError:
             # A kept connection that the other side closed meanwhile is no answer of the daemon: a fresh one, once.
-            if method not in {"GET", "HEAD"} or isinstance(error, requests.ConnectTimeout):
+            if method not in {"GET", "HEAD"}:
                 raise
-            self.session.close()
-            return self.session.request(method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
+            self.forget_connections()
+            return send()
 
     def forget_connections(self) -> None:
-        """Close what this thread keeps open, for instance because the daemon has been restarted."""
-        self.session.close()
+        """Close what is kept open, for instance because the daemon has been restarted."""
+        self._connections.clear()
 
 
-def outcome_of(response: requests.Response, call: str, *, at: float, elapsed: float) -> Outcome:
+def outcome_of(
+    status: int, headers: Mapping[str, str], content: bytes, call: str, *, at: float, elapsed: float
+) -> Outcome:
     """The outcome of an HTTP exchange."""
     body: Any = None
     with contextlib.suppress(ValueError):
-        body = response.json() if response.content else None
-    ok = 200 <= response.status_code < 300
+        body = json.loads(content) if content else None
+    ok = 200 <= status < 300
     problem = body if not ok and isinstance(body, dict) and "code" in body else None
     return Outcome(
         protocol=Protocol.HTTP,
         call=call,
         ok=ok,
-        status=response.status_code,
+        status=status,
         body=body,
-        text=response.text if len(response.content) < 1 << 20 else "",
-        headers=dict(response.headers),
+        text=content.decode(errors="replace") if len(content) < 1 << 20 else "",
+        headers=dict(headers),
         problem=problem,
         at=at,
         elapsed=elapsed,

@@ -54,7 +54,7 @@ def report_failure(world: World) -> None:
 
 
 def _pool(daemon: Daemon, pool_id: str, alias: str) -> list[str]:
-    events = [event for event in daemon.events.events() if event.pool_id == pool_id]
+    events = daemon.events.of_pool(pool_id)
     html = [f"<h4>Pool {escape(alias)} ({escape(pool_id)})</h4>"]
     try:
         outcome = call(daemon, "status", pool_id=pool_id, timeout=2) if daemon.is_running else None

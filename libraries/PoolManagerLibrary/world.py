@@ -238,26 +238,14 @@ class World:
             raise UsageError(f"The scenario has a GPU '{name}' already.")
         gpu = Gpu(name, f"GPU-{uuid.uuid4()}", memory, used, more=dict(more))
         label = more.pop("name", f"Simulated {show_size(memory)} {name}-{self.next_id()}")
+        known = len(self.selected.events)
         self.folder.add_gpu(uuid=gpu.uuid, name=label, memory_total=memory, memory_used=used, **more)
         self.scenario.gpus[name] = gpu
         self.scenario.current_gpu = gpu
-        self._await_gpus()
+        if self.selected.is_running:
+            # A running daemon must have seen the new card before a config names it.
+            self.selected.events.wait_for(lambda event: event.document.get("device") == gpu.uuid, known, timeout=2)
         return gpu
-
-    def _await_gpus(self) -> None:
-        # A running daemon must have seen the new card before a config names it.
-        daemon = self.selected
-        if daemon.process is None or not daemon.is_running or daemon.remote:
-            return
-        wanted = {gpu.uuid for gpu in self.scenario.gpus.values()}
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:
-            outcome = daemon.http.request("GET", "/v2/devices")
-            if outcome.ok and wanted <= {device["uuid"] for device in outcome.body["devices"]}:
-                return
-            if not outcome.ok and outcome.status != 503:
-                return
-            time.sleep(0.01)
 
     def define_pool(self, alias: str, settings: Mapping[str, Any]) -> Pool:
         """Note a pool; the daemon hears of it with the next step that needs it."""

@@ -7,7 +7,7 @@ import ctypes
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -63,8 +63,8 @@ class Inventory:
     """The GPUs of this host.
 
     Set the callbacks before :meth:`start`; they run on the event loop:
-    ``on_xid(XidEvent)``, ``on_health(HealthEvent)``, and ``on_change(DevicesSnapshot)`` whenever a new snapshot
-    differs from the one before in more than its time.
+    ``on_xid(XidEvent)``, ``on_health(HealthEvent)``, ``on_forgotten(Device)``, and ``on_change(DevicesSnapshot)``
+    whenever a new snapshot differs from the one before in more than its time.
 
     :param nvml: see :func:`pool_managerd.devices.nvml.load_nvml`.
     :param source: ``nvml`` or ``simulated``.
@@ -77,6 +77,7 @@ class Inventory:
         self.driver_version: str | None = None
         self.on_xid: Callable[[XidEvent], None] | None = None
         self.on_health: Callable[[HealthEvent], None] | None = None
+        self.on_forgotten: Callable[[Device], None] | None = None
         self.on_change: Callable[[DevicesSnapshot], None] | None = None
         self._nvml = nvml
         self._wait_ms = wait_ms
@@ -129,6 +130,11 @@ class Inventory:
         If NVML fails as a whole, the last values are published with ``stale`` set, and returned.
         """
         return await asyncio.shield(self._queue_look())
+
+    def forget(self, uuids: Collection[str]) -> None:
+        """Speak of these GPUs no more, as far as NVML no longer enumerates them; soon, by the next snapshot."""
+        self._thread.call(lambda: self._sweeper.forget(uuids))
+        self._kick()
 
     async def close(self) -> None:
         """End the threads. A driver call that hangs is left behind; it does not hold up the process' end."""
@@ -291,6 +297,9 @@ class Inventory:
                 before = None if known is None else known.health
                 if before != device.health:
                     _tell(self.on_health, HealthEvent(device.uuid, before, device.health, device.recovery_action))
+            for device in old.devices:
+                if device.uuid not in new.by_uuid:
+                    _tell(self.on_forgotten, device)
         if new != replace(old, taken_at=new.taken_at):
             _tell(self.on_change, new)
         return new

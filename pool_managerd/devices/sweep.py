@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +27,7 @@ class Sweep:
 
 
 class Sweeper:
-    """Looks at all GPUs, and remembers those that it has seen: one that no longer answers is lost, not forgotten.
+    """Looks at all GPUs. One that it has seen and that no longer answers is lost, and forgotten only when asked to.
 
     :param nvml: ``pynvml`` or what stands for it.
     :param source: ``nvml`` or ``simulated``; pids of a real driver are the host's, so that in a container they
@@ -36,6 +37,7 @@ class Sweeper:
     def __init__(self, nvml: Any, *, source: str) -> None:
         self._nvml = nvml
         self._known: dict[str, Device] = {}
+        self._absent: set[str] = set()
         self._pids_match = source != "nvml" or _in_host_pid_namespace()
         self._residency: Residency = "process" if self._pids_match else "device"
 
@@ -62,13 +64,24 @@ class Sweeper:
                 failures.append(failure)
         if len(failures) > 1 and len(failures) == len(found) + len(silent) and not any(map(_about_a_gpu, failures)):
             raise failures[0]  # no GPU answers, and not for a reason of its own: it is NVML that fails
+        absent: set[str] = set()
         for uuid, device in self._known.items():
             if uuid not in found:
                 fault = silent.get(device.index)
-                found[uuid] = replace(device, health="lost" if fault is None else _health(fault), processes=())
-        self._known = found
+                health = "lost" if fault is None else _health(fault)
+                as_before = device.health == health and not device.processes
+                found[uuid] = device if as_before else replace(device, health=health, processes=())
+                if fault is None:
+                    absent.add(uuid)
+        self._known, self._absent = found, absent
         devices = tuple(sorted(found.values(), key=lambda device: (device.index, device.health == "lost", device.uuid)))
         return Sweep(devices, self._judge_residency(devices), handles)
+
+    def forget(self, uuids: Collection[str]) -> None:
+        """Remember these GPUs no longer, as far as NVML does not enumerate them any more."""
+        for uuid in self._absent.intersection(uuids):
+            del self._known[uuid]
+        self._absent.difference_update(uuids)
 
     def _read(self, handle: Any, uuid: str, slot: int) -> tuple[Device, pynvml.NVMLError | None]:
         known = self._known.get(uuid)

@@ -62,7 +62,7 @@ _LEVELS: Mapping[EventKind, Mapping[str, str]] = {
     EventKind.RESTART_SCHEDULED: {"": "warning"},
     EventKind.BREAKER: {"open": "error", "": "info"},
     EventKind.STORM: {"opened": "critical", "": "warning"},
-    EventKind.DEVICE: {"ok": "info", "fresh": "info", "lost": "error", "": "warning"},
+    EventKind.DEVICE: {"ok": "info", "forgotten": "info", "fresh": "info", "lost": "error", "": "warning"},
     EventKind.XID: {"": "warning"},
     EventKind.CONFIG: {"refused": "error", "": "info"},
     EventKind.ADOPTED: {"": "info"},

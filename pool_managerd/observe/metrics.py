@@ -129,9 +129,12 @@ class Metrics:
         """End all series of a pool that is no longer configured; its late events are not counted."""
         self._forgotten.add(pool_id)
         self._engines.pop(pool_id, None)
+        self._end_series("pool_id", pool_id)
+
+    def _end_series(self, label: str, value: str) -> None:
         for family in self._families:
-            if "pool_id" in family._labelnames:  # noqa: SLF001 - the library has no public name for them
-                family.remove_by_labels({"pool_id": pool_id})
+            if label in family._labelnames:  # noqa: SLF001 - the library has no public name for them
+                family.remove_by_labels({label: value})
 
     def on_event(self, event: Event) -> None:
         """Count an event (a projection of the bus)."""
@@ -262,7 +265,9 @@ class Metrics:
             self.restart_storm.labels(event.pool_id).inc()
 
     def _on_device(self, event: Event) -> None:
-        if event.device:
+        if event.device and event.to == "forgotten":
+            self._end_series("device", event.device)
+        elif event.device:
             to = closed(event.to, {"ok", "quarantined", "lost"})
             self.device_health.labels(event.device, to).inc()
 

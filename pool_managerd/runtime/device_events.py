@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
@@ -48,6 +48,7 @@ class DeviceEvents:
         inventory = self.host.inventory
         inventory.on_xid = self.xids.on_xid
         inventory.on_health = self.on_health
+        inventory.on_forgotten = self.on_forgotten
         inventory.on_change = self.on_change
         self.host.start_task(self._look_after_waiting(), "waiting replicas")
         self.on_change(inventory.snapshot)
@@ -175,6 +176,28 @@ class DeviceEvents:
         if event.after == "ok" and device.uuid not in self.host.quarantined:
             self._publish(device, event.before, "ok", "the device is usable again")
         self.look_again()
+
+    def forget_absent(self, named: Collection[str]) -> None:
+        """Forget the GPUs that are out of the host, but for those that a pool names or has an engine on.
+
+        One that waits for its re-test or for a restart of the host is kept, too: it has to pass it when it is back.
+
+        :param named: the UUIDs that the config in force names.
+        """
+        kept = {*named, *self.host.quarantined, *self._to_reboot}
+        absent = {
+            device.uuid
+            for device in self.host.inventory.snapshot.devices
+            if device.health == "lost" and device.uuid not in kept and not self.on_device(device.uuid)
+        }
+        if absent:
+            self.host.inventory.forget(absent)
+
+    def on_forgotten(self, device: Device) -> None:
+        """A GPU that was lost is spoken of no more."""
+        self.host.lost.discard(device.uuid)
+        reason = "NVML no longer enumerates it, and no pool of the config names it"
+        self._publish(device, "lost", "forgotten", reason)
 
     def quarantine(self, device: Device, reason: str) -> None:
         """Start nothing on the device until a re-test has passed; its pools restart then."""

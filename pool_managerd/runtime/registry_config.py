@@ -26,6 +26,10 @@ def check_masks(config: Config, snapshot: DevicesSnapshot) -> None:
 
     :raises PoolManagerError: INVALID_DEVICE_MASK naming pool and mask.
     """
+    check_overlaps(_uses(config, snapshot), snapshot)
+
+
+def _uses(config: Config, snapshot: DevicesSnapshot) -> list[MaskUse]:
     uses: list[MaskUse] = []
     for pool in config.pools:
         uuids: set[str] = set()
@@ -40,7 +44,14 @@ def check_masks(config: Config, snapshot: DevicesSnapshot) -> None:
                     details={**error.details, "pool_id": pool.id, "mask": ",".join(mask)},
                 ) from error
         uses.append(MaskUse(pool.id, pool.share_devices, frozenset(uuids)))
-    check_overlaps(uses, snapshot)
+    return uses
+
+
+def named_devices(config: Config, snapshot: DevicesSnapshot) -> frozenset[str]:
+    """The UUIDs of the GPUs that pools are meant for; a pool without a mask means whatever there is."""
+    if not all(mask for pool in config.pools for mask in pool.masks):
+        return frozenset(snapshot.by_uuid)
+    return frozenset[str]().union(*(use.uuids for use in _uses(config, snapshot)))
 
 
 class RegistryConfig:
@@ -94,6 +105,7 @@ class RegistryConfig:
         self.host.logs.configure(new.log.engine_log_max_bytes, new.log.engine_log_keep)
         if old.server.port_range != new.server.port_range:
             self.host.ports.set_range(new.server.port_range)
+        self.registry.devices.forget_absent(named_devices(new, self.host.inventory.snapshot))
         self.registry.devices.look_again()
 
     def _add(self, config: PoolConfig) -> None:

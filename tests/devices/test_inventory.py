@@ -22,10 +22,11 @@ class Watched:
 
     def __init__(self, folder):
         self.inventory = Inventory(load_nvml("simulated", Path(folder.path)), source="simulated", refresh_timeout_s=1.0)
-        self.xids, self.healths, self.changes = [], [], []
+        self.xids, self.healths, self.changes, self.forgotten = [], [], [], []
         self._news = asyncio.Event()
-        for name, log in (("on_xid", self.xids), ("on_health", self.healths), ("on_change", self.changes)):
-            setattr(self.inventory, name, lambda value, log=log: (log.append(value), self._news.set()))
+        logs = {"xid": self.xids, "health": self.healths, "change": self.changes, "forgotten": self.forgotten}
+        for name, log in logs.items():
+            setattr(self.inventory, f"on_{name}", lambda value, log=log: (log.append(value), self._news.set()))
 
     async def until(self, condition):
         async with asyncio.timeout(5):
@@ -108,6 +109,19 @@ async def test_a_lost_gpu_is_kept_as_lost_and_comes_back(watched, folder, uuids)
         await watched.until(lambda: all(d.health == "ok" for d in watched.inventory.snapshot.devices))
     mine = [(event.before, event.after) for event in watched.healths if event.uuid == uuids[0]]
     assert mine == [("ok", "lost"), ("lost", "ok")] * 3
+
+
+async def test_only_a_gpu_that_is_no_longer_enumerated_can_be_forgotten(watched, folder, uuids):
+    folder.set_health(uuids[0], "lost")
+    folder.remove_gpu(uuids[1])
+    await watched.until(lambda: all(d.health == "lost" for d in watched.inventory.snapshot.devices))
+    watched.inventory.forget(uuids)
+    await watched.until(lambda: watched.forgotten)
+    assert [device.uuid for device in watched.forgotten] == uuids[1:]
+    assert [device.uuid for device in watched.inventory.snapshot.devices] == uuids[:1]
+    folder.add_gpu(uuid=uuids[1], index=1)
+    await watched.until(lambda: len(watched.inventory.snapshot.devices) == 2)
+    assert (watched.healths[-1].uuid, watched.healths[-1].before, watched.healths[-1].after) == (uuids[1], None, "ok")
 
 
 @pytest.mark.parametrize("health", ["reset_required", "unreadable"])

@@ -199,6 +199,14 @@ def test_a_known_gpu_has_its_series_before_its_first_xid():
     assert {got[f"xid_total{{device={GPU},xid_class={xid_class}}}"] for xid_class in XidClass} == {0}
 
 
+def test_a_forgotten_gpu_has_no_series_any_more():
+    metrics = Metrics()
+    metrics.add_device(GPU)
+    for to in ("lost", "forgotten"):
+        metrics.on_event(event(EventKind.DEVICE, pool_id=None, replica_id=None, device=GPU, to=to))
+    assert not [sample for sample in values(metrics) if GPU in sample]
+
+
 async def test_what_is_measured_for_a_scrape_only_is_looked_at_first_and_may_fail(caplog):
     state = State()
     metrics = Metrics(state)

@@ -6,6 +6,7 @@ from supervisor_world import QUICK, pool, until
 
 from pool_managerd.core.errors import Code
 from pool_managerd.runtime import preflight
+from pool_managerd.runtime.registry_config import named_devices
 
 
 def first(w):
@@ -65,6 +66,31 @@ async def test_a_gpu_that_appears_later_brings_its_pool_up(world):
         assert w.replica().state.failure.code is Code.GPU_UNAVAILABLE
         w.place.folder.add_gpu(uuid="GPU-later")
         await w.phase("ready")
+
+
+async def test_a_new_config_forgets_the_gpus_that_are_gone_and_named_by_no_pool(world):
+    async with world() as w:
+        await w.phase("ready")
+        w.place.folder.add_gpu(uuid="GPU-broken")
+        await until(lambda: len(w.host.inventory.snapshot.devices) == 3)
+        w.place.folder.emit_xid("GPU-broken", 95)
+        await until(lambda: w.of("device", to="quarantined"))
+        named, unnamed, broken = (device.uuid for device in w.host.inventory.snapshot.devices)
+        for uuid in (named, unnamed, broken):
+            w.place.folder.remove_gpu(uuid)
+        await until(lambda: all(device.health == "lost" for device in w.host.inventory.snapshot.devices))
+        await w.service.reload_config(dry_run=True)
+        await w.host.inventory.refresh()
+        assert not w.of("device", to="forgotten")
+        await w.service.reload_config()
+        await until(lambda: w.of("device", to="forgotten"))
+        assert [event.device for event in w.of("device", to="forgotten")] == [unnamed]
+        assert [device.uuid for device in (await w.service.devices()).devices] == [named, broken]
+
+
+async def test_a_pool_without_a_mask_means_every_gpu_also_one_that_is_gone(world):
+    async with world(pool(more='devices = ""\npreload = false')) as w:
+        assert named_devices(w.host.config, w.host.inventory.snapshot) == set(w.host.inventory.snapshot.by_uuid)
 
 
 async def test_an_engine_that_crashed_before_it_took_memory_is_restarted_at_once_also_without_pids(world):

@@ -82,7 +82,7 @@ class Keywords:
     def pool_events(self, pool: Pool | str) -> list[SeenEvent]:
         """All events of a pool that have arrived."""
         pool_id = pool.pool_id if isinstance(pool, Pool) else pool
-        return [event for event in self.daemon.events.events() if event.pool_id == pool_id]
+        return self.daemon.events.of_pool(pool_id)
 
     def phases_of(self, engine: str, phase: str) -> list[SeenEvent]:
         """The events with which a replica came into a phase."""
@@ -116,8 +116,7 @@ class Keywords:
         last = self.scenario.outcome
         if last is not None and not last.ok:
             lines.append(f"The last request was refused: {last.describe()}")
-        seen = self.daemon.events.events()
-        mine = [event for event in seen if event.pool_id == pool_id][-events:]
+        mine = self.daemon.events.of_pool(pool_id)[-events:]
         lines.append(f"Latest events ({self.scenario.act_name} at {show_time(self.scenario.act_at)}):")
         lines += [f"  {event.describe()}" for event in mine] or ["  none"]
         return "\n".join(lines)

@@ -42,11 +42,9 @@ class EventKeywords(Keywords):
         """The same of those that have arrived so far."""
         pool_id = None if name in {None, "", "any pool", "the daemon"} else self.scenario.pool_id(str(name))
         begin = self.scenario.act_at - 0.002 if since_act else 0.0
-        return [
-            event
-            for event in self.world.selected.events.events()
-            if (pool_id is None or event.pool_id == pool_id) and event.at >= begin and _matches(event, fields)
-        ]
+        log = self.world.selected.events
+        events = log.events() if pool_id is None else log.of_pool(pool_id)
+        return [event for event in events if event.at >= begin and _matches(event, fields)]
 
     @keyword
     def get_event_count(
@@ -80,7 +78,7 @@ class EventKeywords(Keywords):
 
         def look() -> list[SeenEvent]:
             nonlocal known
-            known = len(daemon.events.events())
+            known = len(daemon.events)
             return self.arrived(name, since_act=after_act, fields=fields)
 
         limit = seconds(within)

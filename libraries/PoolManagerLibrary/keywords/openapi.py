@@ -231,7 +231,8 @@ def _exchange(client: requests.Session, request: Mapping[str, Any]) -> Outcome:
             response.raw.close()
             response._content = b""  # noqa: SLF001  # keeps requests from reading on
         call = f"{request['method']} {request['url'].partition('/v2')[2] or request['url']}"
-        return outcome_of(response, call, at=at, elapsed=time.monotonic() - started)
+        content, elapsed = response.content, time.monotonic() - started
+        return outcome_of(response.status_code, response.headers, content, call, at=at, elapsed=elapsed)
 
 
 def _show_request(request: Mapping[str, Any]) -> str:

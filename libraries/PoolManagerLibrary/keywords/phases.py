@@ -60,7 +60,7 @@ class PhaseKeywords(Keywords):
 
         def look() -> list[str]:
             nonlocal known
-            known = len(daemon.events.events())
+            known = len(daemon.events)
             events = EventKeywords(self.world).arrived(name, since_act=True, fields={"kind": "phase"})
             return [str(event.to) for event in events]
 

@@ -63,7 +63,7 @@ class PoolStateKeywords(Keywords):
 
         def look() -> dict[str, Any]:
             nonlocal known
-            known = len(daemon.events.events())
+            known = len(daemon.events)
             return self.status(pool_id)
 
         wait_until(
@@ -104,12 +104,10 @@ class PoolStateKeywords(Keywords):
 
         def look() -> SeenEvent | None:
             nonlocal known
-            events = daemon.events.events()
-            known = len(events)
-            for event in events:
-                if event.pool_id != pool.pool_id or event.revision <= cursor.after_revision:
-                    continue
-                if event.at >= cursor.after_time and accept(event):
+            known = len(daemon.events)
+            for event in daemon.events.of_pool(pool.pool_id):
+                late_enough = event.revision > cursor.after_revision and event.at >= cursor.after_time
+                if late_enough and accept(event):
                     return event
             return None
 
