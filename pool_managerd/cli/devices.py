@@ -59,7 +59,7 @@ def _holder(holder: dict[str, Any]) -> str:
 def _plan(file: Path, *, as_json: bool) -> None:
     from pool_managerd.cli.config_commands import check  # noqa: PLC0415 - only a plan needs it
     from pool_managerd.cli.host import look  # noqa: PLC0415
-    from pool_managerd.cli.plan import make_plan  # noqa: PLC0415
+    from pool_managerd.cli.plan import COLUMNS, make_plan, summary, table_row  # noqa: PLC0415
     from pool_managerd.core.errors import PoolManagerError  # noqa: PLC0415
 
     config, problems, _ = check(file)
@@ -75,25 +75,12 @@ def _plan(file: Path, *, as_json: bool) -> None:
             note(f"hint: {error.hint}")
         raise typer.Exit(Exit.REFUSED) from error
     fits = all(row.fits for row in rows)
+    overhead = config.devices.overhead_bytes
     if as_json:
-        print_json({"fits": fits, "placements": [row.as_json() for row in rows]})
+        print_json({"fits": fits, "overhead_bytes": overhead, "placements": [row.as_json() for row in rows]})
     else:
-        print_table(
-            ("POOL", "REPLICA", "GPU", "UUID", "NEED", "RESERVED", "FREE", "VERDICT"),
-            (
-                (
-                    row.pool_id,
-                    row.replica_id,
-                    "-" if row.index is None else str(row.index),
-                    row.device or "-",
-                    format_bytes(row.need_bytes),
-                    format_bytes(row.reserved_bytes),
-                    format_bytes(row.free_bytes),
-                    row.verdict,
-                )
-                for row in rows
-            ),
-        )
-        say("All pools fit." if fits else "Not all pools fit.")
+        print_table(COLUMNS, (table_row(row) for row in rows))
+        for line in summary(rows, overhead):
+            say(line)
     if not fits:
         raise typer.Exit(Exit.REFUSED)

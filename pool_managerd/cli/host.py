@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,15 +63,10 @@ def mask_problems(config: Config, snapshot: DevicesSnapshot) -> list[tuple[PoolC
     return problems
 
 
-def own_engines(snapshot: DevicesSnapshot) -> DevicesSnapshot:
-    """The snapshot with only those processes that are engines of a pool-managerd of this host."""
-    return replace(
-        snapshot,
-        devices=tuple(
-            replace(device, processes=tuple(process for process in device.processes if _is_engine(process.pid)))
-            for device in snapshot.devices
-        ),
-    )
+def engine_pids(snapshot: DevicesSnapshot) -> frozenset[int]:
+    """The processes on the GPUs that are engines of a pool-managerd of this host."""
+    listed = {process.pid for device in snapshot.devices for process in device.processes}
+    return frozenset(pid for pid in listed if _is_engine(pid))
 
 
 def _is_engine(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Where a config's pools would go: what each replica needs on each of its GPUs, and whether it is there.
+"""Where a config's pools would go on this host, told without a daemon.
 
 Memory of engines that run now under a daemon of this host counts as free, as if the host were started anew with
 this config; memory of any other process does not.
@@ -6,91 +6,69 @@ this config; memory of any other process does not.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-from pool_managerd.cli.host import own_engines
-from pool_managerd.config import Config, PoolConfig
-from pool_managerd.core.errors import Code, PoolManagerError
-from pool_managerd.devices.mask import resolve_mask
-from pool_managerd.devices.need import need_of
+from pool_managerd.cli.common import format_bytes
+from pool_managerd.cli.host import engine_pids
+from pool_managerd.config import EVEN_SPLIT_ONLY, Config
+from pool_managerd.devices.placement import Placement, as_if_empty, plan
+from pool_managerd.devices.ram import host_ram_available
 from pool_managerd.devices.sizes import human
-from pool_managerd.devices.snapshot import Device, DevicesSnapshot
-from pool_managerd.devices.split import normalise_split
+from pool_managerd.devices.snapshot import DevicesSnapshot
 
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """One replica on one GPU; sizes in bytes.
-
-    :param need_bytes: ``None`` if it is not known (no model file to read it from, and none configured).
-    :param reserved_bytes: what replicas above this one have taken of the GPU.
-    :param free_bytes: what is left for this one.
-    :param verdict: ``fits``, ``unknown``, or a code and its reason.
-    """
-
-    pool_id: str
-    replica_id: str
-    index: int | None
-    device: str | None
-    need_bytes: int | None
-    reserved_bytes: int | None
-    free_bytes: int | None
-    verdict: str
-    fits: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """The fields as a document."""
-        return asdict(self)
+#: The table's columns.
+COLUMNS = (
+    "POOL",
+    "REPLICA",
+    "GPU",
+    "UUID",
+    "RATIO",
+    "WEIGHTS",
+    "KV CACHE",
+    "NEED",
+    "BASIS",
+    "RESERVED",
+    "FREE",
+    "VERDICT",
+)
 
 
 def make_plan(config: Config, snapshot: DevicesSnapshot) -> list[Placement]:
-    """Place all replicas in the order of the config. One that does not fit takes nothing."""
-    taken = dict.fromkeys(snapshot.by_uuid, 0)
-    ours = {device.uuid: sum(p.used or 0 for p in device.processes) for device in own_engines(snapshot).devices}
-    available = {
-        device.uuid: device.free + ours[device.uuid] - config.devices.overhead_bytes for device in snapshot.devices
-    }
-    rows: list[Placement] = []
-    for pool in config.pools:
-        for replica_id, mask in zip(pool.replica_ids, pool.masks, strict=True):
-            try:
-                devices = resolve_mask(mask, snapshot)
-                need = _need(pool, devices)
-            except PoolManagerError as error:
-                rows.append(_refused(pool, replica_id, error))
-                continue
-            placed = [
-                _place(pool, replica_id, device, need, taken[device.uuid], available[device.uuid]) for device in devices
-            ]
-            rows += placed
-            if need is not None and all(row.fits for row in placed):
-                for uuid, size in need.items():
-                    taken[uuid] += size
-    return rows
+    """Place all replicas in the order of the config."""
+    return plan(
+        config.pools,
+        as_if_empty(snapshot, engine_pids(snapshot)),
+        config.devices.overhead_bytes,
+        ram=host_ram_available(),
+        even_only=EVEN_SPLIT_ONLY,
+    )
 
 
-def _need(pool: PoolConfig, devices: tuple[Device, ...]) -> dict[str, int] | None:
-    split = normalise_split(pool.tensor_split, len(devices))
-    need = need_of(pool, pool.model, [device.uuid for device in devices], split)
-    return dict(need.per_device) or None
+def table_row(row: Placement) -> tuple[str, ...]:
+    """A line of the table, as :data:`COLUMNS`."""
+    return (
+        row.pool_id,
+        row.replica_id,
+        "-" if row.index is None else str(row.index),
+        row.device or "-",
+        "-" if row.ratio is None else f"{row.ratio:.6f}",
+        format_bytes(row.weights_bytes),
+        format_bytes(row.kv_bytes),
+        format_bytes(row.need_bytes),
+        row.basis,
+        format_bytes(row.reserved_bytes),
+        format_bytes(row.free_bytes),
+        row.verdict,
+    )
 
 
-def _place(
-    pool: PoolConfig, replica_id: str, device: Device, need: dict[str, int] | None, taken: int, available: int
-) -> Placement:
-    free = max(0, available - taken)
-    size = None if need is None else need.get(device.uuid, 0)
-    if device.health != "ok":
-        verdict, fits = f"{Code.GPU_UNAVAILABLE}: the device is {device.health}", False
-    elif size is None:
-        verdict, fits = "unknown: set vram_bytes", True
-    elif size <= free:
-        verdict, fits = "fits", True
-    else:
-        verdict, fits = f"{Code.INSUFFICIENT_VRAM}: {human(size - free)} short", False
-    return Placement(pool.id, replica_id, device.index, device.uuid, size, taken, free, verdict, fits)
-
-
-def _refused(pool: PoolConfig, replica_id: str, error: PoolManagerError) -> Placement:
-    return Placement(pool.id, replica_id, None, None, None, None, None, f"{error.code}: {error.message}", fits=False)
+def summary(rows: list[Placement], overhead: int) -> list[str]:
+    """What the table comes to: the last lines, which name what is short and what would help."""
+    bad = [row for row in rows if not row.fits]
+    if not bad:
+        return [f"All pools fit; {human(overhead)} stay free on each GPU."]
+    said = [f"Not all pools fit; {human(overhead)} stay free on each GPU."]
+    for pool_id, replica_id in dict.fromkeys((row.pool_id, row.replica_id) for row in bad):
+        mine = [row for row in bad if (row.pool_id, row.replica_id) == (pool_id, replica_id)]
+        short = max(mine, key=lambda row: row.missing_bytes)
+        where = "" if short.index is None else f" on GPU {short.index} ({short.device})"
+        said.append(f"{pool_id} {replica_id}{where}: {short.verdict}" + (f"; {short.hint}" if short.hint else ""))
+    return said

@@ -65,6 +65,11 @@ def check_split(need: Need, snapshot: DevicesSnapshot, overhead: int) -> None:
             "capacity_bytes": room,
             "largest_ratio": largest,
             "devices": [other.uuid for other, _ in over],
+            "rooms": {
+                other.uuid: capacity(snapshot.by_uuid[other.uuid], overhead)
+                for other in need.shares
+                if other.uuid in snapshot.by_uuid
+            },
         },
     )
 

@@ -99,6 +99,16 @@ def check_overlaps(uses: Iterable[MaskUse], snapshot: DevicesSnapshot) -> None:
         raise overlap_error(one, other, uuids, snapshot)
 
 
+def check_own(own: MaskUse, others: Iterable[MaskUse], snapshot: DevicesSnapshot) -> None:
+    """Refuse one pool whose masks overlap with another's, unless each sets ``share_devices``.
+
+    :raises PoolManagerError: INVALID_DEVICE_MASK naming both pools and the shared GPUs.
+    """
+    for other in others:
+        for one, two, uuids in overlapping([own, other]):
+            raise overlap_error(one, two, uuids, snapshot)
+
+
 def mask_use(pool_id: str, masks: Iterable[Sequence[str]], snapshot: DevicesSnapshot, *, share: bool) -> MaskUse:
     """Which GPUs a pool's masks name, as far as they are there."""
     uuids: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pool_managerd.devices.advice import Largest, advise, largest_that_fits
 from pool_managerd.devices.capacity import capacity, check_split, largest_ratio
 from pool_managerd.devices.need import (
     KV_TYPES,
@@ -22,10 +23,12 @@ __all__ = [
     "DeviceShare",
     "HostRam",
     "Key",
+    "Largest",
     "ModelNeed",
     "Need",
     "Reservation",
     "Reservations",
+    "advise",
     "capacity",
     "check_split",
     "check_usable",
@@ -35,6 +38,7 @@ __all__ = [
     "host_ram_available",
     "human",
     "largest_ratio",
+    "largest_that_fits",
     "llamacpp_need",
     "need_of",
 ]

@@ -150,14 +150,16 @@ def fit(
     """
     check_usable(need.per_device, snapshot)
     short = []
+    rooms = {}
     for uuid, required in need.per_device.items():
         device = snapshot.by_uuid[uuid]
         free = free_for(device, snapshot, reservations, own_key=own_key, releasing=releasing)
+        rooms[uuid] = max(0, free - overhead)
         if required + overhead > free:
             holders = _holders(device, snapshot, reservations, own_key, releasing)
             short.append(_Shortage(device, required, free, overhead, holders))
     if short:
-        raise _insufficient(short)
+        raise _insufficient(short, rooms)
 
 
 def free_for(
@@ -209,7 +211,7 @@ def _holders(
     return tuple(sorted(found, key=lambda holder: -holder["bytes"]))
 
 
-def _insufficient(short: list[_Shortage]) -> PoolManagerError:
+def _insufficient(short: list[_Shortage], rooms: Mapping[str, int]) -> PoolManagerError:
     worst = max(short, key=lambda shortage: shortage.missing)
     pool = next((holder for holder in worst.holders if holder["pool_id"]), None)
     foreign = next((holder for holder in worst.holders if not holder["pool_id"]), None)
@@ -241,6 +243,7 @@ def _insufficient(short: list[_Shortage]) -> PoolManagerError:
                 }
                 for shortage in short
             ],
+            "rooms": dict(rooms),
         },
     )
 

@@ -14,6 +14,7 @@ from pool_managerd.core.replica import Input, Signal
 from pool_managerd.devices.inventory import HealthEvent
 from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.runtime import preflight
+from pool_managerd.runtime.end_watch import EndWatch
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.identity import read_stat
 from pool_managerd.runtime.pool import Pool
@@ -42,6 +43,7 @@ class DeviceEvents:
         self._stale = False
         self._told_residency = False
         self._to_reboot: set[str] = set()
+        self._holders = EndWatch(self.look_again)
 
     def connect(self) -> None:
         """Listen to the inventory and keep looking after those who wait."""
@@ -100,6 +102,7 @@ class DeviceEvents:
                 pass
             self.host.look_again.clear()
             if self.host.shutting_down:
+                self._holders.follow(())
                 return
             if self.host.quarantined:
                 await self._retest()
@@ -108,6 +111,16 @@ class DeviceEvents:
                     await self._try(replica)
                 except Exception:  # noqa: BLE001 - one replica's trouble must not end the watch over the others
                     _log.exception("looking after %s failed", replica.name, extra=replica.log_fields)
+            self._holders.follow(self._named_holders())
+
+    def _named_holders(self) -> set[int]:
+        """The processes that stand in the way of those who wait for memory, by the refusals' own words."""
+        if self.host.inventory.snapshot.residency != "process":
+            return set()
+        failures = [one.state.failure for one in self._waiting() if one.state.waits_for is FailureClass.MEMORY]
+        details = [failure.details for failure in failures if failure is not None]
+        named = [holder.get("pid") for one in details for holder in one.get("holders", ())]
+        return {pid for pid in [*named, *(one.get("holder_pid") for one in details)] if isinstance(pid, int)}
 
     def _pause_s(self) -> float | None:
         """How long to wait for news. Short only where something may become free without any."""
@@ -120,7 +133,7 @@ class DeviceEvents:
 
     async def _try(self, replica: Replica) -> None:
         since = replica.state.since
-        if replica.releasing is not None and replica.releasing.holder(self.host.inventory.snapshot) is not None:
+        if replica.releasing is not None and replica.releasing.holder(await self.host.inventory.refresh()) is not None:
             return
         try:
             await preflight.check(self.host, replica.target, reserve=False)

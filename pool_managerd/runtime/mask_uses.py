@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pool_managerd.config import Config
-from pool_managerd.devices.mask import MaskUse, mask_use, overlap_error, overlapping
+from pool_managerd.devices.mask import MaskUse, check_own, mask_use
 from pool_managerd.devices.snapshot import DevicesSnapshot
 
 
@@ -24,11 +24,8 @@ class MaskUses:
         """
         self._look(config, snapshot)
         own = self._uses.get(pool_id)
-        if own is None:
-            return
-        for other in self._uses.values():
-            for one, two, uuids in overlapping([own, other]):
-                raise overlap_error(one, two, uuids, snapshot)
+        if own is not None:
+            check_own(own, self._uses.values(), snapshot)
 
     def _look(self, config: Config, snapshot: DevicesSnapshot) -> None:
         present = tuple((device.uuid, device.index, device.health) for device in snapshot.devices)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,13 +19,12 @@ from pool_managerd.devices.mask import resolve_mask
 from pool_managerd.devices.memory import (
     HostRam,
     Need,
-    check_split,
+    advise,
     check_usable,
-    fit,
-    fit_ram,
     host_ram_available,
     need_of,
 )
+from pool_managerd.devices.placement import check_fit
 from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.devices.split import normalise_split
 from pool_managerd.engines import get_engine
@@ -184,11 +184,19 @@ def plan_for_adoption(
     return Plan(engine, spec, digest, need, snapshot)
 
 
-async def check(host: Host, target: Target, *, reserve: bool = True, replacing: frozenset[int] = frozenset()) -> Plan:
+async def check(
+    host: Host,
+    target: Target,
+    *,
+    reserve: bool = True,
+    replacing: frozenset[int] = frozenset(),
+    on_need: Callable[[Need], None] = lambda _: None,
+) -> Plan:
     """All checks before a start; see the module's text.
 
-    :param reserve: enter the need into the ledger (a reload's look ahead does not).
+    :param reserve: enter the need into the ledger (a look ahead does not).
     :param replacing: pids whose memory counts as free, because they are going to be replaced.
+    :param on_need: told the need as soon as it is known, also where it does not fit.
     :raises PoolManagerError: the first thing that is wrong.
     """
     pool = target.pool
@@ -202,13 +210,16 @@ async def check(host: Host, target: Target, *, reserve: bool = True, replacing: 
     uuids = tuple(device.uuid for device in devices)
     check_devices(host, uuids, snapshot)
     need, ram = await asyncio.to_thread(_read_files, engine, pool, target.model, uuids, split)
+    on_need(need)
     # No await between the fit and the reservation: two replicas can't both find the same bytes free.
     snapshot = host.inventory.snapshot
     overhead = host.config.devices.overhead_bytes
-    if len(devices) > 1:
-        check_split(need, snapshot, overhead)
-    fit_ram(need.ram, ram, host.reservations, own_key=target.key)
-    fit(need, snapshot, host.reservations, overhead, own_key=target.key, releasing=replacing)
+    try:
+        check_fit(need, snapshot, host.reservations, overhead, ram=ram, key=target.key, releasing=replacing)
+    except PoolManagerError as error:
+        if reserve or replacing:
+            await asyncio.to_thread(advise, error, pool, target.model, need)
+        raise
     if reserve:
         host.reservations.reserve(target.key, need.per_device, ram=need.ram)
     spec = make_spec(host, target, binary, devices, need)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.devices.snapshot import Device, DevicesSnapshot
-from pool_managerd.runtime.gpu_processes import gpu_pids_of
+from pool_managerd.runtime.gpu_processes import gpu_pids_of, key_of
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.run import Run
 
@@ -15,14 +15,19 @@ from pool_managerd.runtime.run import Run
 LOOK_S = 0.05
 
 
-def _held(run: Run, device: Device) -> int:
+def _held(host: Host, run: Run, device: Device) -> int:
     """What a run holds on a device, where only its used memory tells: what that has grown by, as planned at most.
 
-    An engine that ended before it took anything has nothing to give back.
+    An engine that ended before it took anything has nothing to give back. Where nobody knows what was planned, the
+    growth is the engine's own only if no other pool may use the device.
     """
-    planned = dict(run.need.per_device).get(device.uuid, 0)
+    planned = run.need.per_device.get(device.uuid)
     before = None if run.before is None else run.before.by_uuid.get(device.uuid)
-    return planned if before is None else min(planned, max(0, device.used - before.used))
+    grown = None if before is None else max(0, device.used - before.used)
+    if planned is None:
+        pool = host.config.pool(run.spec.pool_id)
+        return grown if grown is not None and pool is not None and not pool.share_devices else 0
+    return planned if grown is None else min(planned, grown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,13 @@ class Releasing:
     def of(cls, host: Host, run: Run) -> Releasing:
         """What a run holds now."""
         snapshot = host.inventory.snapshot
+        promise = host.reservations.get(key_of(run))
         devices = [snapshot.by_uuid[uuid] for uuid in run.spec.devices if uuid in snapshot.by_uuid]
         return cls(
-            pids=frozenset(gpu_pids_of(host, run, snapshot)),
+            # Children that have ended by now are known from the last health check.
+            pids=frozenset(gpu_pids_of(host, run, snapshot)) | (frozenset() if promise is None else promise.pids),
             used_before={device.uuid: device.used for device in devices},
-            held={device.uuid: _held(run, device) for device in devices},
+            held={device.uuid: _held(host, run, device) for device in devices},
         )
 
     def holder(self, snapshot: DevicesSnapshot) -> tuple[str, int, int | None] | None:

@@ -10,6 +10,7 @@ from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import Phase
 from pool_managerd.core.replica import Input, Signal
+from pool_managerd.devices.memory import Need
 from pool_managerd.runtime import announce, preflight, spawning
 from pool_managerd.runtime.failures import internal, log_tail
 from pool_managerd.runtime.loading import learn, wait_until_ready
@@ -34,15 +35,14 @@ class ReplicaStart:
             if replica.releasing is not None:
                 await replica.releasing.verified(replica.host, replica.owner.config.stop.vram_release_ms / 1000)
                 replica.releasing = None
-            plan = await preflight.check(replica.host, replica.target)
+            plan = await preflight.check(replica.host, replica.target, on_need=self._note_need)
             if not replica.host.turns.is_free():
                 replica.waiting_for_turn = True
                 announce.waits_for_turn(replica)
             await replica.host.turns.acquire(replica.name)
             if replica.waiting_for_turn:
                 replica.waiting_for_turn = False
-                plan = await preflight.check(replica.host, replica.target)
-            replica.last_need = plan.need
+                plan = await preflight.check(replica.host, replica.target, on_need=self._note_need)
             plan = await preflight.with_port(replica.host, plan)
         except PoolManagerError as error:
             self.give_back()
@@ -54,6 +54,9 @@ class ReplicaStart:
             self.give_back()
             return
         replica.signal(Input(Signal.PREFLIGHT_PASSED))
+
+    def _note_need(self, need: Need) -> None:
+        self.replica.last_need = need
 
     async def spawn(self) -> None:
         """Start the engine that was planned."""

@@ -135,13 +135,14 @@ def pool_status(pool: Pool, revision: int) -> PoolStatus:
 
 
 def _vram(pool: Pool) -> VramStatus:
-    """The planned need of all replicas, and what their main processes hold."""
+    """The planned need of all replicas, as far as it is known, and what their processes hold."""
     snapshot = pool.host.inventory.snapshot
-    runs = [replica.run for replica in pool.replicas.values() if replica.run is not None]
-    needs = [need for replica in pool.replicas.values() if (need := replica.last_need) is not None]
-    required = sum(sum(need.per_device.values()) for need in needs) if needs else None
+    replicas = list(pool.replicas.values())
+    needs = [total for one in replicas if one.last_need is not None and (total := one.last_need.total) is not None]
+    required = sum(needs) if needs else None
+    runs = [replica.run for replica in replicas if replica.run is not None]
     if not runs or snapshot.residency != "process":
         return VramStatus(required_bytes=required, used_bytes=0 if not runs else None)
-    pids = {run.process.pid for run in runs}
-    used = sum(device.held_by(pids) for device in snapshot.devices)
-    return VramStatus(required_bytes=required, used_bytes=used)
+    held = [promise for replica in replicas if (promise := pool.host.reservations.get(replica.key)) is not None]
+    pids = {run.process.pid for run in runs}.union(*(promise.pids for promise in held))
+    return VramStatus(required_bytes=required, used_bytes=sum(device.held_by(pids) for device in snapshot.devices))

@@ -65,7 +65,7 @@ def test_a_missing_file_is_a_plain_sentence(run, tmp_path):
 def test_the_plan_shows_need_reserved_free_and_verdict(run, example):
     code, out, err = run("devices", "--plan", example)
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == "All pools fit."
+    assert out.splitlines()[-1] == "All pools fit; 512.00 MiB stay free on each GPU."
     document = json.loads(run("devices", "--plan", example, "--json")[1])
     chat, embed, *_ = document["placements"]
     assert document["fits"] is True
@@ -78,7 +78,14 @@ def test_a_plan_that_does_not_fit_is_exit_code_1(run, example):
     code, out, _ = run("devices", "--plan", example)
     assert code == 1
     assert "INSUFFICIENT_VRAM: " in out
-    assert out.splitlines()[-1] == "Not all pools fit."
+    judged, first, second = out.splitlines()[-3:]
+    assert judged == "Not all pools fit; 512.00 MiB stay free on each GPU."
+    assert first.startswith(
+        "embed r0 on GPU 0 (GPU-51000000-0000-4000-8000-000000000000): INSUFFICIENT_VRAM: 70.50 GiB short; held by chat; "
+    )
+    assert second.startswith(
+        "embed r1 on GPU 1 (GPU-51000000-0000-4000-8000-000000000001): INSUFFICIENT_VRAM: 66.50 GiB"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["status", "--json", "--address", "127.0.0.1:1"]])
