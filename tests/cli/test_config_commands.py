@@ -80,12 +80,9 @@ def test_a_plan_that_does_not_fit_is_exit_code_1(run, example):
     assert "INSUFFICIENT_VRAM: " in out
     judged, first, second = out.splitlines()[-3:]
     assert judged == "Not all pools fit; 512.00 MiB stay free on each GPU."
-    assert first.startswith(
-        "embed r0 on GPU 0 (GPU-51000000-0000-4000-8000-000000000000): INSUFFICIENT_VRAM: 70.50 GiB short; held by chat; "
-    )
-    assert second.startswith(
-        "embed r1 on GPU 1 (GPU-51000000-0000-4000-8000-000000000001): INSUFFICIENT_VRAM: 66.50 GiB"
-    )
+    gpu = "GPU-51000000-0000-4000-8000-00000000000"
+    assert first.startswith(f"embed r0 on GPU 0 ({gpu}0): INSUFFICIENT_VRAM: 70.50 GiB short; held by chat; ")
+    assert second.startswith(f"embed r1 on GPU 1 ({gpu}1): INSUFFICIENT_VRAM: 66.50 GiB short; ")
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["status", "--json", "--address", "127.0.0.1:1"]])
