@@ -109,10 +109,10 @@ def write_atomically(path: str, data: bytes) -> None:
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
-    try:
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
         os.rename(temporary, path)
     except OSError:
         os.unlink(temporary)
@@ -132,6 +132,7 @@ class SimulatedFolder:
         self.engines_path = os.path.join(self.path, "engines")
         self.driver_path = os.path.join(self.path, "driver.json")
         self.xids_path = os.path.join(self.path, "xids.jsonl")
+        self._unwritten_deaths: dict[tuple[int, int], float] = {}
 
     def exists(self) -> bool:
         """Whether the folder has been made."""
@@ -286,6 +287,7 @@ class SimulatedFolder:
 
     def remove_allocation(self, pid: int, ticks: int, suffix: str = ".json") -> None:
         """Remove one process' allocation file (``.json``) or the note of its death (``.died``)."""
+        self._unwritten_deaths.pop((pid, ticks), None)
         _unlink(os.path.join(self.allocations_path, f"{pid}-{ticks}{suffix}"))
 
     def allocations(self) -> Iterator[Allocation]:
@@ -321,8 +323,12 @@ class SimulatedFolder:
                     return float(text)
             except ValueError:
                 pass  # somebody else's write is under way, or the file is damaged: ours replaces it
-            now = boottime()
-            write_atomically(path, f"{now:.3f}\n".encode())
+            now = self._unwritten_deaths.setdefault((pid, ticks), boottime())
+            try:
+                write_atomically(path, f"{now:.3f}\n".encode())
+            except OSError:  # no room: then no other reader hears of it, but nobody's look at the GPUs fails for it
+                return now
+            del self._unwritten_deaths[pid, ticks]
             if text is not None:
                 return now
 

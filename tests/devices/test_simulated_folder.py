@@ -74,6 +74,20 @@ def test_sticky_memory_outlives_its_process_for_its_time(folder, uuids, processe
     assert 0.25 < time.monotonic() - since < 2
 
 
+def test_a_death_that_cannot_be_noted_keeps_nobody_from_looking(folder, uuids, processes):
+    process = processes.start()
+    folder.allocate(process.pid, {uuids[0]: GIB}, sticky_ms=400)
+    in_the_way = Path(folder.allocations_path) / f"{process.pid}-{start_ticks(process.pid)}.died"
+    in_the_way.mkdir()
+    process.kill()
+    process.wait()
+    reader = FolderReader(folder)
+    assert reader.load().processes == {uuids[0]: ((process.pid, GIB),)}
+    assert not list(Path(folder.allocations_path).glob(".*"))
+    in_the_way.rmdir()
+    _until(lambda: reader.load().processes == {})
+
+
 def test_the_reader_removes_what_ended_processes_left(folder, uuids, processes):
     process = processes.start()
     folder.allocate(process.pid, {uuids[0]: 5}, sticky_ms=1)
