@@ -219,8 +219,7 @@ class Adoption:
         elif replica.run is not None:
             self._announce(replica, replica.run)
             # The last daemon may have found no room for it, or somebody removed it.
-            pid = replica.run.process.pid
-            self.host.keep_pid_file(pool.id, replica.replica_id, pid, first=replica.is_first)
+            replica.files.write_pid()
             replica.signal(Input(Signal.ADOPTED))
             replica.watching.look_for_end()
         elif pool.desired is Desired.STOPPED:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pool_managerd.config import Config
-from pool_managerd.core.errors import PoolManagerError
-from pool_managerd.core.events import Event, EventKind
+from pool_managerd.core.events import Event
 from pool_managerd.devices.inventory import Inventory
 from pool_managerd.devices.memory import Reservations
 from pool_managerd.observe.bus import EventBus
@@ -83,21 +82,6 @@ class Host:
     def oldest_revision(self) -> int:
         """The oldest revision that is still stored, as of the last look by :meth:`history`."""
         return self._forgotten + 1
-
-    def keep_pid_file(self, pool_id: str, replica_id: str, pid: int, *, first: bool) -> None:
-        """Write the pid files; where that fails, the engine runs all the same and the log says so."""
-        try:
-            self.state_dir.write_pid(pool_id, replica_id, pid, first=first)
-        except PoolManagerError as error:
-            self.bus.publish(
-                EventKind.DAEMON,
-                pool_id=pool_id,
-                replica_id=replica_id,
-                to="warning",
-                code=str(error.code),
-                reason=error.message,
-                details={"hint": error.hint, **error.details},
-            )
 
     def marker(self, pool_id: str, replica_id: str) -> str:
         """The value of ``POOL_MANAGERD_MARKER`` by which all processes of a replica are found."""

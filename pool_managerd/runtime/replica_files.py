@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pool_managerd.core.errors import PoolManagerError
@@ -13,44 +14,70 @@ from pool_managerd.runtime.run import Run
 if TYPE_CHECKING:
     from pool_managerd.runtime.replica import Replica
 
-#: A handoff file that could not be written is tried again this often, in seconds.
-HANDOFF_RETRY_S = 0.5
+#: A file that could not be written is tried again this often, in seconds.
+RETRY_S = 0.5
 
 
 class ReplicaFiles:
-    """The files that tell others of a replica's engine."""
+    """The files that tell others of a replica's engine.
+
+    If one can't be written, the engine runs all the same: a warning says so, and it is tried again.
+    """
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
+        #: What could not be written of this run, in the order in which it was tried.
+        self._missing: dict[Path, None] = {}
+        self._missing_of: Run | None = None
+
+    def write_pid(self) -> None:
+        """Write the pid files."""
+        self._keep(self.replica.host.state_dir.pid_file(self.replica.pool_id, self.replica.replica_id))
 
     def write_handoff(self) -> None:
-        """Write the handoff file; if that can't be done, the replica is Ready all the same and it is tried again."""
+        """Write the handoff file."""
+        self._keep(self.replica.host.state_dir.handoff_file(self.replica.pool_id, self.replica.replica_id))
+
+    def _keep(self, path: Path) -> None:
         replica = self.replica
         run = replica.run
         if run is None:
             return
         try:
-            replica.host.state_dir.write_handoff(replica.pool_id, replica.replica_id, run.handoff())
+            self._write(path, run)
         except PoolManagerError as error:
             replica.warning = error
             announce.warns(replica, error)
-            replica.host.start_task(self._retry_handoff(run), f"handoff {replica.name}")
+            if self._missing_of is not run:
+                self._missing, self._missing_of = {}, run
+                replica.host.start_task(self._retry(run), f"files {replica.name}")
+            self._missing[path] = None
 
-    async def _retry_handoff(self, run: Run) -> None:
+    def _write(self, path: Path, run: Run) -> None:
         replica = self.replica
-        while replica.warning is not None:
-            await asyncio.sleep(HANDOFF_RETRY_S)
-            if replica.run is not run or replica.state.phase not in {Phase.LOADING, Phase.READY, Phase.DRAINING}:
+        state_dir = replica.host.state_dir
+        if path == state_dir.handoff_file(replica.pool_id, replica.replica_id):
+            state_dir.write_handoff(replica.pool_id, replica.replica_id, run.handoff())
+        else:
+            state_dir.write_pid(replica.pool_id, replica.replica_id, run.process.pid, first=replica.is_first)
+
+    async def _retry(self, run: Run) -> None:
+        """Write what is missing, as soon as that can be done, for as long as the engine is not on its way out."""
+        replica = self.replica
+        while self._missing_of is run and self._missing:
+            await asyncio.sleep(RETRY_S)
+            serving = {Phase.STARTING, Phase.LOADING, Phase.READY, Phase.DRAINING}
+            if replica.run is not run or replica.state.phase not in serving:
                 return
             try:
-                # Where the one could not be written, the other may be missing, too.
-                state_dir, pid = replica.host.state_dir, run.process.pid
-                state_dir.write_pid(replica.pool_id, replica.replica_id, pid, first=replica.is_first)
-                state_dir.write_handoff(replica.pool_id, replica.replica_id, run.handoff())
+                for path in tuple(self._missing):
+                    self._write(path, run)
+                    del self._missing[path]
+                    announce.warning_over(replica, path)
             except PoolManagerError:
                 continue
-            replica.warning = None
-            announce.warning_over(replica, replica.host.state_dir.handoff_file(replica.pool_id, replica.replica_id))
+        if self._missing_of is run:
+            replica.warning = self._missing_of = None
 
     def remove_handoff(self) -> None:
         """Remove the handoff file; if that can't be done, a warning says so."""

@@ -77,6 +77,7 @@ class ReplicaStart:
             replica.fail(internal(replica.pool_id, replica.replica_id, error))
             raise
         replica.run = run
+        replica.files.write_pid()
         replica.watching.attach(run)
         replica.signal(Input(Signal.SPAWNED))  # which means nothing if it is being stopped by now
         self._check_devices(run)
@@ -98,6 +99,7 @@ class ReplicaStart:
             return
         fresh.port_attempts = run.port_attempts + 1
         replica.run = fresh
+        replica.files.write_pid()
         replica.watching.attach(fresh)
         replica.persist()
         if self._is_loading():

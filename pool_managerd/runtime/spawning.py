@@ -49,7 +49,7 @@ def engine_environment(host: Host, config: PoolConfig, plan: Plan) -> dict[str, 
 
 
 async def spawn_engine(host: Host, config: PoolConfig, plan: Plan) -> Run:
-    """Start the engine and write its pid file.
+    """Start the engine. Its pid file is the caller's to write.
 
     :raises PoolManagerError: ENGINE_NOT_FOUND, SPAWN_FAILED, or STORE_UNAVAILABLE for the engine's own folder.
     """
@@ -63,7 +63,6 @@ async def spawn_engine(host: Host, config: PoolConfig, plan: Plan) -> Run:
             reason=f"{', '.join(names)} of the pool's env is not passed on: its GPUs are set by its key 'devices'",
             details={"variables": names},
         )
-    first = spec.replica_id == config.replica_ids[0]
     process = await spawn(
         SpawnSpec(
             argv=plan.engine.command_line(spec),
@@ -73,7 +72,6 @@ async def spawn_engine(host: Host, config: PoolConfig, plan: Plan) -> Run:
             user=config.user,
         )
     )
-    host.keep_pid_file(spec.pool_id, spec.replica_id, process.pid, first=first)
     return Run(
         engine=plan.engine,
         spec=spec,

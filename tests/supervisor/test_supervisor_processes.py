@@ -137,3 +137,18 @@ async def test_nothing_is_started_while_the_daemon_ends(world):
         await asyncio.sleep(0.2)
         assert len(w.events) == count
         assert w.host.store.load("replica")["p/r0"]["phase"] == "backoff"
+
+
+async def test_a_pid_file_that_could_not_be_written_is_written_once_that_works(world):
+    async with world(pool(more="preload = false")) as w:
+        in_the_way = w.host.state_dir.pid_file("p", "r0")
+        in_the_way.mkdir()
+        await w.service.preload("p")
+        await w.phase("ready")
+        status = w.service.get_pool("p")
+        assert (status.ready, status.last_error.code) == (True, "STORE_UNAVAILABLE")
+        in_the_way.rmdir()
+        await until(in_the_way.is_file)
+        assert int(in_the_way.read_text()) == w.replica().run.process.pid
+        await until(lambda: w.of("daemon", to="store_available"))
+        assert w.service.get_pool("p").last_error is None
