@@ -63,6 +63,8 @@ class DeviceEvents:
             if snapshot.stale:
                 reason = f"the device library fails ({snapshot.error}): the last known values are shown"
             self.host.bus.publish(EventKind.DEVICE, to="stale" if snapshot.stale else "fresh", reason=reason)
+            if not snapshot.stale:
+                self._find_again(snapshot)
         if snapshot.residency == "device" and not self._told_residency:
             self._told_residency = True
             self.host.bus.publish(
@@ -78,6 +80,17 @@ class DeviceEvents:
                 self._publish(device, "lost", "ok", "NVML no longer advises a reboot for the GPU")
         fail_strayed(self._replicas(), snapshot, self.host.reservations)
         self.look_again()
+
+    def _find_again(self, snapshot: DevicesSnapshot) -> None:
+        """NVML failed as a whole and is back, as with a driver that was loaded anew: a GPU that it shows well is well.
+
+        While it failed it could not say that a GPU, which an XID called lost, is lost and then well again.
+        """
+        for uuid in sorted(self.host.lost):
+            device = snapshot.by_uuid.get(uuid)
+            if device is not None and device.health == "ok":
+                self.host.lost.discard(uuid)
+                self._publish(device, "lost", "ok", "the device library answers again and shows the GPU well")
 
     def look_again(self) -> None:
         """Memory, a port or a device may be free by now."""

@@ -32,6 +32,18 @@ async def test_a_lost_gpu_is_shown_lost_and_its_pool_is_back_with_it(world):
         assert w.replica().state.history.restart_count == 0
 
 
+async def test_a_gpu_that_an_xid_called_lost_is_back_with_a_driver_that_shows_it_well(world):
+    async with world() as w:
+        await w.phase("ready")
+        w.place.folder.emit_xid(first(w), 79)
+        await w.phase("failed")
+        w.place.folder.set_driver(mode="unknown_error")
+        await until(lambda: w.of("device", to="stale"))
+        w.place.folder.set_driver(mode="ok")
+        await w.phase("ready")
+        assert [event.from_ for event in w.of("device", to="ok")] == ["lost"]
+
+
 async def test_a_quarantined_gpu_is_tested_again_and_its_pool_restarts(world):
     async with world() as w:
         await w.phase("ready")
