@@ -37,6 +37,7 @@ from pool_managerd.service_checks import (
     MAX_TAIL,
     check_activity,
     check_int,
+    check_present,
     check_running,
     check_wait,
 )
@@ -115,26 +116,35 @@ class PoolManagerService:
         """Set desired = running, and wait for it if asked to."""
         pool = self.registry.get(pool_id)
         check_wait(wait_s)
-        check_running(self.host)
-        check_activity(pool, "preload")
-        if pool.ready and pool.desired is Desired.RUNNING:
-            return pool.status(), True
-        if not pool.ready and pool.all_circuits_open():
-            raise self._circuit_open(pool)
-        if pool.desired is not Desired.RUNNING:
-            before = pool.drained
-            pool.desired, pool.drained = Desired.RUNNING, False
-            try:
-                await pool.commit()
-            except BaseException:
-                # Not stored, or its caller went away before it was: then it never happened.
-                pool.desired, pool.drained = Desired.STOPPED, before
-                raise
+        async with pool.intent:
+            check_running(self.host)
+            check_present(pool)
             check_activity(pool, "preload")
-        pool.start_all(trigger="operator", correlation_id=CORRELATION_ID.get())
+            if pool.ready and pool.desired is Desired.RUNNING:
+                return pool.status(), True
+            if not pool.ready and pool.all_circuits_open():
+                raise self._circuit_open(pool)
+            if pool.desired is not Desired.RUNNING:
+                await self._want_running(pool)
+                check_present(pool)
+                check_activity(pool, "preload")
+            pool.start_all(trigger="operator", correlation_id=CORRELATION_ID.get())
         if wait_s is not None:
             await wait_at_most(pool.settled(), wait_s)
         return pool.status(), pool.ready
+
+    @staticmethod
+    async def _want_running(pool: Pool) -> None:
+        before = pool.drained
+        pool.desired, pool.drained = Desired.RUNNING, False
+        try:
+            await pool.commit()
+        except BaseException:
+            # Not stored, or its caller went away before it was: then it never happened.
+            if not pool.removed:
+                pool.desired, pool.drained = Desired.STOPPED, before
+                pool.post()
+            raise
 
     def _circuit_open(self, pool: Pool) -> PoolManagerError:
         until = [

@@ -29,6 +29,12 @@ def check_running(host: Host) -> None:
         )
 
 
+def check_present(pool: Pool) -> None:
+    """The pool is still configured: a config may have removed it while a caller waited for his turn."""
+    if pool.removed:
+        raise PoolManagerError(Code.POOL_NOT_FOUND, f"pool {pool.id!r} was removed from the config meanwhile")
+
+
 def check_activity(pool: Pool, wanted: str) -> None:
     """Nothing under way stands against what is wanted (``preload``, ``drain`` or ``reload``)."""
     if pool.activity is not None:

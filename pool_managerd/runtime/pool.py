@@ -44,6 +44,8 @@ class Pool:
     :ivar model_override: the model of the last successful reload; ``None`` if the config's own is in force.
     :ivar override_path: the same as a path: it stays in force, whatever becomes of the folders that models may lie in.
     :ivar drained: whether its operator stopped it; a pool that was never preloaded is stopped, too, but not drained.
+    :ivar intent: held while a change of what its operator wants is judged and stored, so that nobody builds on one that
+        may still be taken back.
     :ivar outdated: replicas that still have to be replaced because the config gives them another spawn spec.
     :ivar follower: what brings the replicas to a changed config.
     :ivar retired_restarts: restarts of replicas that the config no longer has; keeps the pool's count monotone.
@@ -65,6 +67,7 @@ class Pool:
         self.leases = LeaseBook(config.id)
         self.replicas: dict[str, Replica] = {}
         self.activity: Activity | None = None
+        self.intent = asyncio.Lock()
         self.draining = False
         self.removed = False
         self._announced_ready = False

@@ -54,6 +54,37 @@ async def test_a_caller_that_goes_away_before_the_commit_leaves_nothing_behind(w
         assert (status.draining, status.desired, status.ready, status.active_leases) == (False, "running", True, 1)
 
 
+async def test_nobody_builds_on_a_wish_that_is_not_stored_yet(world):
+    async with world(pool(more="preload = false")) as w:
+        database = w.host.state_dir.database
+        database.rename(database.with_name("away"))
+        database.mkdir()
+        calls = [w.service.preload("p"), w.service.reload("p", new_model_ref="b.txt"), w.service.preload("p")]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [answer.code for answer in answers] == [Code.STORE_UNAVAILABLE, Code.CONFLICT, Code.STORE_UNAVAILABLE]
+        assert (w.pool().desired, w.replica().state.phase) == (Desired.STOPPED, "stopped")
+        database.rmdir()
+        await until(lambda: w.host.store.available)
+        assert (await w.service.preload("p", wait_s=5))[1]
+        assert w.host.store.load("pool")["p"]["desired"] == "running"
+
+
+async def test_a_drain_whose_pool_is_removed_before_it_is_stored_never_was(world):
+    async with world(pool(), pool("q")) as w:
+        await w.phase("ready")
+        owner = w.pool()
+        drain = asyncio.get_running_loop().create_task(w.service.drain("p"))
+        await asyncio.sleep(0)
+        w.registry.remove("p")
+        with pytest.raises(PoolManagerError) as refused:
+            await drain
+        assert refused.value.code is Code.POOL_NOT_FOUND
+        await until(lambda: not w.registry.leaving.by_id)
+        assert [event.details["trigger"] for event in w.of("drain", to="started")] == ["config"]
+        await w.host.store.flush()
+        assert (owner.desired, "p" in w.host.store.load("pool")) == (Desired.STOPPED, False)
+
+
 async def test_of_two_who_cancel_a_drain_at_once_one_does_and_nothing_newer_is_hurt(world):
     async with world() as w:
         await w.phase("ready")
