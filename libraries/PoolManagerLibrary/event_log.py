@@ -170,6 +170,11 @@ class EventLog:
         """How many events have arrived."""
         return len(self._events)
 
+    def events_from(self, number: int) -> list[SeenEvent]:
+        """The events so far, without the first ``number`` of them."""
+        with self._condition:
+            return self._events[number:]
+
     @property
     def revision(self) -> int:
         """The newest revision that has arrived."""
