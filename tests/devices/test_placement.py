@@ -104,7 +104,12 @@ def masks_of(draw, snapshot, width):
     return tuple(written)
 
 
-@given(data=st.data(), snapshot=hosts(), overhead=st.sampled_from([0, 512 * MIB, 3 * GIB]), ram=st.sampled_from([3, 10_000, 10_000]))
+@given(
+    data=st.data(),
+    snapshot=hosts(),
+    overhead=st.sampled_from([0, 512 * MIB, 3 * GIB]),
+    ram=st.sampled_from([3, 10_000, 10_000]),
+)
 def test_a_plan_is_never_over_capacity_never_outside_a_mask_and_always_the_same(data, snapshot, overhead, ram):
     made = data.draw(pools(snapshot))
     rows = plan(made, snapshot, overhead, ram=HostRam(ram * MIB), even_only={"vllm"}, need=need)
