@@ -52,6 +52,7 @@ from PoolManagerLibrary.keywords.probes import ProbeKeywords
 from PoolManagerLibrary.keywords.process_ends import ProcessEndKeywords
 from PoolManagerLibrary.keywords.processes import ProcessKeywords
 from PoolManagerLibrary.keywords.programs import ProgramKeywords
+from PoolManagerLibrary.keywords.prometheus import PrometheusKeywords
 from PoolManagerLibrary.keywords.real_triton import RealTritonKeywords
 from PoolManagerLibrary.keywords.reflection import ReflectionKeywords
 from PoolManagerLibrary.keywords.sampled_statuses import SampledStatusKeywords
@@ -172,6 +173,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             ProcessEndKeywords,
             ProcessKeywords,
             ProgramKeywords,
+            PrometheusKeywords,
             RealTritonKeywords,
             ReflectionKeywords,
             SampledStatusKeywords,
