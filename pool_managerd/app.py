@@ -47,6 +47,7 @@ from pool_managerd.runtime.logs import LogWatcher
 from pool_managerd.runtime.measured import Measured
 from pool_managerd.runtime.registry import Registry
 from pool_managerd.runtime.sockets import PortAllocator
+from pool_managerd.runtime.state_watch import StateWatch
 from pool_managerd.runtime.store import Append, Store
 from pool_managerd.runtime.turns import LoadTurns
 from pool_managerd.service import PoolManagerService
@@ -160,6 +161,7 @@ class Daemon:
             where = self._announce(host, http, grpc)
             registry.begin()
             self._listen_to_sighup(host, service, where)
+            host.start_task(StateWatch(host, lambda: self._write_anew(registry, where)).run(), "state directory")
             notify_ready(_serving(where))
             watchdog = Watchdog()
             stack.callback(watchdog.close)
@@ -211,6 +213,12 @@ class Daemon:
         )
         stack.callback(host.cancel_tasks)
         return host, metrics
+
+    @staticmethod
+    def _write_anew(registry: Registry, where: Mapping[str, Any]) -> None:
+        """The state directory was removed or emptied, and is there again."""
+        registry.write_anew()
+        registry.host.state_dir.write_daemon(where)
 
     def _announce(self, host: Host, http: HttpServer, grpc: GrpcServer) -> dict[str, Any]:
         """Say where the daemon serves: in the log, and in ``daemon.json`` for tools that started it on port 0.
@@ -298,12 +306,18 @@ def _serving(where: Mapping[str, Any]) -> str:
 
 def _announce_store(bus: EventBus, store: Store, *, available: bool) -> None:
     path = str(store.path)
+    hint = (
+        "engines go on and nothing promised is forgotten; leases, drains and reloads are refused meanwhile. "
+        "Make room, or make the folder again: what is missing is then written by itself"
+    )
     bus.publish(
         EventKind.DAEMON,
         to="store_available" if available else "store_unavailable",
         code=None if available else str(Code.STORE_UNAVAILABLE),
-        reason=f"the state store {path} takes writes again" if available else f"the state store {path} takes no writes",
-        details={"path": path},
+        reason=f"the state store {path} takes writes again"
+        if available
+        else f"the state store {path} takes no writes: {store.unavailable_because}",
+        details={"path": path} if available else {"path": path, "hint": hint},
     )
 
 

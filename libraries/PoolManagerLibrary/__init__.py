@@ -59,6 +59,7 @@ from PoolManagerLibrary.keywords.sampled_statuses import SampledStatusKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
 from PoolManagerLibrary.keywords.serving import ServingKeywords
 from PoolManagerLibrary.keywords.state_database import StateDatabaseKeywords
+from PoolManagerLibrary.keywords.state_folders import StateFolderKeywords
 from PoolManagerLibrary.keywords.steady_calls import SteadyCallKeywords
 from PoolManagerLibrary.keywords.strangers import StrangerKeywords
 from PoolManagerLibrary.keywords.streams import StreamKeywords
@@ -180,6 +181,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             ScenarioKeywords,
             ServingKeywords,
             StateDatabaseKeywords,
+            StateFolderKeywords,
             SteadyCallKeywords,
             StrangerKeywords,
             StreamKeywords,

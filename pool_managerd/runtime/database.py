@@ -65,14 +65,13 @@ class Database:
 
     @classmethod
     def open(cls, path: Path, *, expected: tuple[int, int] | None = None) -> Database:
-        """Open the database, or make it; its folder too.
+        """Open the database, or make it.
 
         :param expected: :attr:`inode` of the file that was open before. If another one lies there now, the journal
             beside it is not its own and is removed.
         :raises DamagedError: if it has to be set aside (:func:`set_aside`).
         :raises OSError, sqlite3.Error: if it cannot be used now.
         """
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.is_symlink():
             raise DamagedError("it is a symbolic link")
         # No connection of ours is open now: closing this descriptor would take away its locks.

@@ -31,6 +31,8 @@ _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 _TEMPORARY = ".tmp-"
 _MAX_HANDOFF_BYTES = 1 << 20
+#: Files of the daemon's own that it keeps for as long as it runs. Who removes one empties the state directory.
+STATE_FILES = frozenset({"daemon.lock", "state.id", "state.db"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Handoff:
 class StateDir:
     """The folder that holds everything the daemon leaves behind.
 
-    :param path: made, with access for the daemon's user only, by :meth:`prepare` or by the first write.
+    :param path: made, with access for the daemon's user only, by :meth:`prepare`, and by nothing else: a write into a
+        directory that was removed fails. The folders in it are made again by the next write.
 
     Every method that writes raises PoolManagerError STORE_UNAVAILABLE, naming path and reason, where it cannot.
     """
@@ -92,6 +95,35 @@ class StateDir:
             with self._folder(name):
                 pass
 
+    def is_there(self) -> bool:
+        """Whether the path leads to a folder at all."""
+        return self.path.is_dir()
+
+    def is_whole(self, state_id: str) -> bool:
+        """Whether the folder is the one that was locked, and still has the id that its engines are marked with."""
+        return self._has_our_lock() and self._state_id() == state_id
+
+    def make_whole(self, state_id: str) -> None:
+        """Take a folder that is there again, or was emptied, in use: with the lock and the id from before.
+
+        :raises PoolManagerError: CONFLICT if another daemon uses it by now, STORE_UNAVAILABLE if it cannot be used.
+        """
+        self.prepare()
+        if not self._has_our_lock():
+            held = self._lock
+            self.lock()
+            os.close(held)
+        if self._state_id() != state_id:
+            self._write("", "state.id", f"{state_id}\n".encode())
+
+    def _has_our_lock(self) -> bool:
+        try:
+            found = (self.path / "daemon.lock").lstat()
+        except OSError:
+            return False
+        mine = os.fstat(self._lock)
+        return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
+
     def lock(self) -> None:
         """Make sure that only one daemon uses this folder. The lock goes with the process, however it ends.
 
@@ -124,13 +156,15 @@ class StateDir:
 
     def state_id(self) -> str:
         """The id of this state directory, made when it is first asked for. It outlives a damaged database."""
-        path = self.path / "state.id"
-        found = self._read(path, 64).decode("ascii", "replace").strip()
+        found = self._state_id()
         if found.isalnum():
             return found
         made = secrets.token_hex(8)
-        self._write("", path.name, f"{made}\n".encode())
+        self._write("", "state.id", f"{made}\n".encode())
         return made
+
+    def _state_id(self) -> str:
+        return self._read(self.path / "state.id", 64).decode("ascii", "replace").strip()
 
     def work_dir(self, pool_id: str, replica_id: str, *, user: str | None = None) -> Path:
         """The engine's own working directory, with access for it only; made if missing."""
@@ -244,10 +278,9 @@ class StateDir:
 
     @contextmanager
     def _folder(self, name: str) -> Iterator[int]:
-        """A descriptor of the state directory or one of its folders, which are made if they are missing."""
+        """A descriptor of the state directory, or of one of its folders, which is made if it is missing."""
         path = self.path / name if name else self.path
         with _reported(path):
-            self.path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if name:
                 parent = descriptor

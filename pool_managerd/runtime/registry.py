@@ -94,6 +94,13 @@ class Registry:
                 EventKind.DAEMON, pool_id=config.id, to="warning", code=str(error.code), reason=error.message
             )
 
+    def write_anew(self) -> None:
+        """Write the pid and handoff files of all engines again, and what leads to their logs."""
+        for pool in self.pools.values():
+            self.link_log(pool.config)
+            for replica in pool.replicas.values():
+                replica.files.write_anew()
+
     # -- the start -------------------------------------------------------------------------------------------------
 
     async def restore(self) -> None:

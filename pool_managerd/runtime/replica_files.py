@@ -79,6 +79,15 @@ class ReplicaFiles:
         if self._missing_of is run:
             replica.warning = self._missing_of = None
 
+    def write_anew(self) -> None:
+        """Write what others read of this replica again: somebody removed it."""
+        replica = self.replica
+        if replica.run is None or not replica.run.process.running:
+            return
+        self.write_pid()
+        if replica.state.phase in {Phase.READY, Phase.DRAINING}:
+            self.write_handoff()
+
     def remove_handoff(self) -> None:
         """Remove the handoff file; if that can't be done, a warning says so."""
         replica = self.replica

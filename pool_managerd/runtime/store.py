@@ -11,6 +11,7 @@ for promises. :meth:`Store.post` never fails: what cannot be written now is kept
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import queue
@@ -52,6 +53,7 @@ class Store:
     """The open store. Make it by :meth:`open`; all methods are for the event loop's thread.
 
     :ivar available: whether the last attempt to write succeeded.
+    :ivar unavailable_because: why it did not, in words; empty while it is available.
     :ivar on_availability: called on the loop whenever that changes.
     :ivar first_revision: the first revision of an event that was never handed out before.
     :ivar set_aside: the new name of a damaged or foreign database that :meth:`open` found, else ``None``.
@@ -60,6 +62,7 @@ class Store:
     def __init__(self, path: Path, event_retention: int, on_availability: Callable[[bool], None] | None) -> None:
         self.path = path
         self.available = True
+        self.unavailable_because = ""
         self.on_availability = on_availability
         self.first_revision = 1
         self.set_aside: Path | None = None
@@ -81,6 +84,8 @@ class Store:
         self._ceiling = 0
         self._since_pruned = 0
         self._writable = True
+        # Set by the loop, read by the writer: why nothing is to be written now.
+        self._suspended: str | None = None
 
     @classmethod
     async def open(
@@ -145,6 +150,20 @@ class Store:
         """The highest revision that is stored no more, because of the retention or a lost database; 0 if all are."""
         return await self._call(lambda: self._forgotten)
 
+    def poke(self) -> None:
+        """Try now whether the database can be written, as something may have become of it."""
+        self._queue.put(Write())
+
+    def suspend(self, reason: str) -> None:
+        """Write nothing, as if the disk refused it, until :meth:`resume`: the state directory is not ours to use."""
+        self._suspended = reason
+        self.poke()
+
+    def resume(self) -> None:
+        """Take back :meth:`suspend`: what has gathered is written, into a new database where the old one is gone."""
+        self._suspended = None
+        self.poke()
+
     async def flush(self) -> bool:
         """Wait until an attempt was made to write all that was posted before; whether nothing is left unwritten."""
         return await self._call(lambda: not (self._unwritten or self._unwritten_events))
@@ -200,10 +219,10 @@ class Store:
             self._attempt(writes)
         except (OSError, sqlite3.Error, DamagedError) as error:
             self._keep_posts(writes, error)
-            self._set_available(value=False)
+            self._set_available(_reason(error))
         else:
             self._settle(writes)
-            self._set_available(value=True)
+            self._set_available("")
 
     def _attempt(self, writes: Sequence[Write]) -> None:
         try:
@@ -220,6 +239,8 @@ class Store:
             self._transact(writes)
 
     def _transact(self, writes: Sequence[Write]) -> None:
+        if (suspended := self._suspended) is not None:
+            raise OSError(errno.ENOENT, suspended, str(self.path))
         database = self._database
         if database is not None and database.moved():
             _log.warning("state database %s was moved or replaced; it is written anew", self.path)
@@ -348,10 +369,10 @@ class Store:
         else:
             self._reply(call.answer, result)
 
-    def _set_available(self, *, value: bool) -> None:
-        if value != self._writable:
-            self._writable = value
-            self._on_loop(self._publish_available, value)
+    def _set_available(self, problem: str) -> None:
+        if self._writable == bool(problem):
+            self._writable = not problem
+            self._on_loop(self._publish_available, problem)
 
     def _reply(self, answer: asyncio.Future[Any], result: object) -> None:
         self._on_loop(_resolve, answer, result)
@@ -364,10 +385,10 @@ class Store:
 
     # Back on the loop.
 
-    def _publish_available(self, value: bool) -> None:
-        self.available = value
+    def _publish_available(self, problem: str) -> None:
+        self.available, self.unavailable_because = not problem, problem
         if self.on_availability is not None:
-            self.on_availability(value)
+            self.on_availability(self.available)
 
     async def _call(self, work: Callable[[], _T]) -> _T:
         answer: asyncio.Future[_T] = self._loop.create_future()
@@ -389,8 +410,13 @@ def _swallow(answer: asyncio.Future[Any]) -> None:
     answer.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
+def _reason(error: Exception) -> str:
+    """Why a write failed, in the system's words."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def _unavailable(path: Path, error: Exception) -> PoolManagerError:
-    reason = getattr(error, "strerror", None) or str(error)
+    reason = _reason(error)
     return PoolManagerError(
         Code.STORE_UNAVAILABLE,
         f"state database {path} cannot be written: {reason}",

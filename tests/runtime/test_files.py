@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import sys
@@ -125,6 +126,69 @@ def test_a_missing_folder_is_made_again_by_the_next_write(state):
     (state.path / "engines").rmdir()
     state.write_handoff("chat", "r0", {})
     assert mode(state.path / "engines") == 0o700
+
+
+def test_a_state_directory_that_was_removed_is_not_made_by_a_write(state):
+    state.lock()
+    shutil.rmtree(state.path)
+    assert not state.is_there()
+    for write in (
+        lambda: state.write_pid("chat", "r0", 1, first=True),
+        lambda: state.write_handoff("chat", "r0", {}),
+        lambda: state.work_dir("chat", "r0"),
+        lambda: state.link_log("chat", "r0"),
+    ):
+        with pytest.raises(PoolManagerError) as caught:
+            write()
+        assert caught.value.code is Code.STORE_UNAVAILABLE
+    assert not state.path.exists()
+    state.unlock()
+
+
+def test_a_state_directory_that_is_back_is_locked_again_and_keeps_its_id(state):
+    state.lock()
+    kept = state.state_id()
+    assert state.is_whole(kept)
+    shutil.rmtree(state.path)
+    state.path.mkdir()
+    assert not state.is_whole(kept)
+    state.make_whole(kept)
+    assert state.is_whole(kept)
+    assert StateDir(state.path).state_id() == kept
+    with pytest.raises(PoolManagerError) as caught:
+        StateDir(state.path).lock()
+    assert caught.value.code is Code.CONFLICT
+    state.unlock()
+
+
+def test_a_state_directory_that_came_back_with_another_daemon_in_it_is_not_taken(state):
+    state.lock()
+    kept = state.state_id()
+    shutil.rmtree(state.path)
+    other = StateDir(state.path)
+    other.prepare()
+    other.lock()
+    theirs = other.state_id()
+    with pytest.raises(PoolManagerError) as caught:
+        state.make_whole(kept)
+    assert caught.value.code is Code.CONFLICT
+    assert other.state_id() == theirs != kept
+    other.unlock()
+    state.make_whole(kept)
+    assert state.is_whole(kept)
+    state.unlock()
+
+
+def test_one_that_was_moved_away_and_back_is_still_the_same(state):
+    state.lock()
+    kept = state.state_id()
+    elsewhere = state.path.rename(state.path.with_name("elsewhere"))
+    assert not state.is_there()
+    elsewhere.rename(state.path)
+    assert state.is_whole(kept)
+    state.make_whole(kept)
+    assert state.is_whole(kept)
+    state.unlock()
 
 
 def test_write_access_of_others_is_taken_away(tmp_path):

@@ -20,6 +20,7 @@ from pool_managerd.runtime.store import REVISION_BLOCK, Append, Delete, Put, Sto
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir(mode=0o700)
     return tmp_path / "state" / "state.db"
 
 
@@ -173,7 +174,6 @@ async def test_no_promise_and_no_revision_is_lost_when_the_daemon_is_killed(path
     ids=["foreign", "damaged"],
 )
 async def test_a_damaged_database_is_set_aside(path, content):
-    path.parent.mkdir()
     path.write_bytes(content)
     store = await Store.open(path)
     assert store.set_aside is not None
@@ -184,7 +184,6 @@ async def test_a_damaged_database_is_set_aside(path, content):
 
 
 async def test_another_programs_database_and_a_link_are_set_aside(path, tmp_path):
-    path.parent.mkdir()
     with sqlite3.connect(path) as foreign:
         foreign.execute("CREATE TABLE theirs (x)")
     foreign.close()
@@ -223,7 +222,7 @@ async def test_a_page_that_is_damaged_while_the_daemon_runs_costs_no_promise(sto
 
 
 async def test_a_database_that_cannot_be_opened_at_the_start_is_named(path):
-    path.mkdir(parents=True)
+    path.mkdir()
     with pytest.raises(PoolManagerError) as caught:
         await Store.open(path)
     assert caught.value.code is Code.STORE_UNAVAILABLE
@@ -268,6 +267,10 @@ async def test_a_database_lost_under_the_running_daemon_is_written_anew(store, p
     await store.commit([Put("lease", "l1", {"n": 1}), Put("pool", "chat", {}), event(1), event(2)])
     if loss == "folder":
         shutil.rmtree(path.parent)
+        with pytest.raises(PoolManagerError) as caught:
+            await store.commit([Put("lease", "refused", {})])
+        assert caught.value.code is Code.STORE_UNAVAILABLE
+        path.parent.mkdir(mode=0o700)
     else:
         path.unlink()
     if loss == "replaced":
@@ -374,4 +377,23 @@ async def test_any_json_value_is_kept(store, path):
     again = await reopened(store, path)
     assert again.load("pool") == {"ü/€": document}
     assert json.dumps(again.load("pool"))
+    await again.close()
+
+
+async def test_a_suspended_store_writes_nothing_until_it_is_resumed(store, path):
+    availability = Availability(store)
+    await store.commit([Put("lease", "before", {})])
+    store.suspend("the folder is somebody else's")
+    await availability.until(False)
+    assert store.unavailable_because == "the folder is somebody else's"
+    store.post([Put("pool", "posted", {})])
+    with pytest.raises(PoolManagerError, match="somebody else's"):
+        await store.commit([Put("lease", "refused", {})])
+    path.unlink()
+    assert not await store.flush()
+    assert not path.exists()
+    store.resume()
+    await availability.until(True)
+    again = await reopened(store, path)
+    assert (set(again.load("lease")), set(again.load("pool"))) == ({"before"}, {"posted"})
     await again.close()

@@ -1,0 +1,104 @@
+"""The state directory taken away under the running daemon, in every way that its path can lose it."""
+
+import asyncio
+import contextlib
+import shutil
+
+import pytest
+from supervisor_world import World, alive, until
+
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.runtime.files import StateDir
+from pool_managerd.runtime.state_watch import StateWatch
+
+
+@contextlib.asynccontextmanager
+async def watched(here):
+    """A daemon's supervision whose state directory lies two folders deep, and is watched."""
+    here.state = here.path / "a" / "b" / "state"
+    async with World(here) as w:
+        w.host.start_task(StateWatch(w.host, w.registry.write_anew).run(), "state directory")
+        await w.phase("ready")
+        await w.service.acquire_lease("p")
+        await w.host.store.flush()
+        yield w
+
+
+async def refused(w):
+    with pytest.raises(PoolManagerError) as caught:
+        await w.service.acquire_lease("p")
+    assert caught.value.code is Code.STORE_UNAVAILABLE
+
+
+async def whole(here, w):
+    """Everything is there again, and grants work."""
+    await until(lambda: w.host.store.available)
+    await w.service.acquire_lease("p")
+    assert here.handoff()["pid"] == here.pid_file() == w.replica().run.process.pid
+    assert StateDir(here.state).state_id() == w.host.state_id
+    with pytest.raises(PoolManagerError, match="another daemon"):
+        StateDir(here.state).lock()
+
+
+@pytest.mark.parametrize("what", ["a", "a/b", "a/b/state"])
+async def test_it_is_missed_when_it_or_a_folder_above_it_is_removed(place, what):
+    here = place()
+    async with watched(here) as w:
+        shutil.rmtree(here.path / what)
+        await until(lambda: not w.host.store.available, timeout_s=2)
+        await refused(w)
+        assert not here.state.exists()
+        assert alive(w.replica().run.process.pid)
+        here.state.mkdir(parents=True)
+        await whole(here, w)
+        assert len(w.service.list_leases("p")) == 2
+
+
+@pytest.mark.parametrize("what", ["a", "a/b", "a/b/state"])
+async def test_it_is_missed_when_it_or_a_folder_above_it_is_moved_and_used_again_when_it_is_back(place, what):
+    here = place()
+    async with watched(here) as w:
+        moved = (here.path / what).rename(here.path / "elsewhere")
+        await until(lambda: not w.host.store.available, timeout_s=2)
+        await refused(w)
+        moved.rename(here.path / what)
+        await whole(here, w)
+
+
+async def test_one_that_another_daemon_took_meanwhile_is_left_to_it(place):
+    here = place()
+    async with watched(here) as w:
+        away = here.state.rename(here.path / "elsewhere")
+        other = StateDir(here.state)
+        other.prepare()
+        other.lock()
+        theirs = other.state_id()
+        await until(lambda: w.of("daemon", to="warning", code="CONFLICT"))
+        await refused(w)
+        assert other.state_id() == theirs
+        assert not (here.state / "state.db").exists()
+        other.unlock()
+        await whole(here, w)
+        shutil.rmtree(away)
+
+
+async def test_neighbours_and_the_daemons_own_files_are_no_reason_to_write_anything_anew(place):
+    here = place()
+    async with watched(here) as w:
+        (here.state.parent / "neighbour").mkdir()
+        (here.state.parent / "neighbour").rmdir()
+        (here.state / "unknown").touch()
+        (here.state / "unknown").unlink()
+        await w.service.drain("p", deadline_ms=0, wait_s=5)
+        await asyncio.sleep(0.3)
+        assert w.host.store.available
+        assert not w.of("daemon")
+
+
+async def test_a_lost_lock_or_id_is_written_anew(place):
+    here = place()
+    async with watched(here) as w:
+        for name in ("daemon.lock", "state.id", "state.db"):
+            (here.state / name).unlink()
+            await until(lambda name=name: (here.state / name).exists())
+        await whole(here, w)
