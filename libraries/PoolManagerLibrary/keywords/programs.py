@@ -12,7 +12,9 @@ from robot.api.deco import keyword
 from pool_managerd.engines.simulated.script import write_stand_in
 from PoolManagerLibrary.behaviours import parse_behaviour
 from PoolManagerLibrary.keywords.base import Keywords
+from PoolManagerLibrary.memory_groups import memory_group
 from PoolManagerLibrary.settings import coerce
+from PoolManagerLibrary.units import parse_size
 
 
 class ProgramKeywords(Keywords):
@@ -61,6 +63,22 @@ class ProgramKeywords(Keywords):
         write_stand_in(path, {key: coerce(key, value) for key, value in options.items()})
         self.scenario.cleanups.append((str(path), lambda: path.unlink(missing_ok=True)))
         return str(path)
+
+    @keyword
+    def create_confined_program(self, limit: str, **options: Any) -> str:
+        """Writes a program that runs the stand-in in a control group with so much host memory. Returns its path.
+
+        Whoever takes more is ended by the kernel. The test is skipped, with the reason, where no group can be made.
+        ``options`` are keys of ``[pool.simulated]``. Give the path as the pool's ``binary``.
+
+        Example:
+        | ${program} = | Create Confined Program | 48 MiB | ram_bytes=200 MiB |
+        """
+        program = self.create_engine_program(**options)
+        group = memory_group(self.world.next_id(), parse_size(limit))
+        self.scenario.cleanups.append((str(group), group.rmdir))
+        text = f'#!/bin/sh\necho $$ >"{group}/cgroup.procs" && exec "{program}" "$@"\n'
+        return self.create_program(f"confined-{self.world.next_id()}", text)
 
     @keyword
     def create_engine_binary(self, name: str = "my-engine") -> str:
