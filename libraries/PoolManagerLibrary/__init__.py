@@ -36,6 +36,7 @@ from PoolManagerLibrary.keywords.last_errors import LastErrorKeywords
 from PoolManagerLibrary.keywords.lease_mixes import LeaseMixKeywords
 from PoolManagerLibrary.keywords.leases import LeaseKeywords
 from PoolManagerLibrary.keywords.load import LoadKeywords
+from PoolManagerLibrary.keywords.log_lines import LogLineKeywords
 from PoolManagerLibrary.keywords.metric_samples import MetricSampleKeywords
 from PoolManagerLibrary.keywords.metrics import MetricKeywords
 from PoolManagerLibrary.keywords.models import ModelKeywords
@@ -158,6 +159,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             LeaseKeywords,
             LeaseMixKeywords,
             LoadKeywords,
+            LogLineKeywords,
             MetricKeywords,
             MetricSampleKeywords,
             ModelKeywords,

@@ -37,9 +37,10 @@ class LeavingPools:
         end_activity(pool)
         deadline = self.host.clock() + pool.config.drain.deadline_ms / 1000
         drain = PoolDrain(pool, deadline, "config")
-        drain.begin()
+        # Entered first: the log and the API find the pool here from its drain's first event on.
         dropping = self.host.start_task(self._drop(pool, drain), f"remove {pool.id}")
         self.by_id[pool.id] = Leaving(pool, drain, dropping)
+        drain.begin()
 
     async def _drop(self, pool: Pool, drain: PoolDrain) -> None:
         try:
