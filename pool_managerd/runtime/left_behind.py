@@ -48,7 +48,7 @@ class LeftBehind:
         grace_s = GRACE_S
         loop = asyncio.get_running_loop()
         began = loop.time()
-        if process is not None or await marked_processes(marker):
+        if process is not None or marker in await marked_processes(marker):
             self._say(pool_id, replica_id)
         survivors: tuple[int, ...] = ()
         while True:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import AT_REST, COMING_UP, Phase
 from pool_managerd.core.replica import Action, DrainCause, Input, Signal, StartCause
-from pool_managerd.core.restart import BreakerState, Next, is_open
+from pool_managerd.core.restart import BreakerState, Next, Verdict, is_open
 
 START = Input(Signal.START)
 STOP = Input(Signal.STOP)
@@ -256,6 +256,17 @@ def test_an_adopted_engine_whose_pool_drains_is_never_ready_for_new_work():
     assert Action.WATCH in taken.actions
     life.tell(Input(Signal.UNDRAIN))
     assert life.state.phase is Phase.READY
+
+
+def test_an_engine_of_before_that_is_not_wanted_as_it_is_stops_first_and_counts_as_nothing():
+    life = Life()
+    life.process = True
+    life.state = replace(life.state, after_stop=Verdict(Next.START, "its spawn spec changed"))
+    taken = life.tell(Input(Signal.LEFT_OVER, reason="its spawn spec changed"))
+    assert (life.state.phase, taken.actions) == (Phase.STOPPING, (Action.STOP_PROCESS,))
+    taken = life.gone()
+    assert (life.state.phase, taken.actions) == (Phase.PREFLIGHT, (Action.PREFLIGHT,))
+    assert (life.state.history.restart_count, life.state.history.failures) == (0, 0)
 
 
 def test_an_adopted_engine_has_been_ready_all_the_time():
