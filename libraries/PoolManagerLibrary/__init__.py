@@ -37,6 +37,7 @@ from PoolManagerLibrary.keywords.lease_mixes import LeaseMixKeywords
 from PoolManagerLibrary.keywords.leases import LeaseKeywords
 from PoolManagerLibrary.keywords.load import LoadKeywords
 from PoolManagerLibrary.keywords.log_lines import LogLineKeywords
+from PoolManagerLibrary.keywords.memory_limits import MemoryLimitKeywords
 from PoolManagerLibrary.keywords.metric_samples import MetricSampleKeywords
 from PoolManagerLibrary.keywords.metrics import MetricKeywords
 from PoolManagerLibrary.keywords.models import ModelKeywords
@@ -44,6 +45,7 @@ from PoolManagerLibrary.keywords.openapi import OpenapiKeywords
 from PoolManagerLibrary.keywords.orphans import OrphanKeywords
 from PoolManagerLibrary.keywords.page_security import PageSecurityKeywords
 from PoolManagerLibrary.keywords.phases import PhaseKeywords
+from PoolManagerLibrary.keywords.plans import PlanKeywords
 from PoolManagerLibrary.keywords.pool_operations import PoolOperationKeywords
 from PoolManagerLibrary.keywords.pool_states import PoolStateKeywords
 from PoolManagerLibrary.keywords.pool_statuses import PoolStatusKeywords
@@ -160,6 +162,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             LeaseMixKeywords,
             LoadKeywords,
             LogLineKeywords,
+            MemoryLimitKeywords,
             MetricKeywords,
             MetricSampleKeywords,
             ModelKeywords,
@@ -168,6 +171,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             PageSecurityKeywords,
             PhaseKeywords,
             PoolKeywords,
+            PlanKeywords,
             PoolOperationKeywords,
             PoolStateKeywords,
             PoolStatusKeywords,

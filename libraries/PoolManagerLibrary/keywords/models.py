@@ -9,7 +9,7 @@ import os
 import shutil
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from PoolManagerLibrary.behaviours import parse_behaviour
 from PoolManagerLibrary.errors import ExpectationFailed, PoolManagerLibraryError, UsageError, WaitTimeout
 from PoolManagerLibrary.keywords.base import Keywords
 from PoolManagerLibrary.keywords.programs import ProgramKeywords
-from PoolManagerLibrary.units import seconds
+from PoolManagerLibrary.units import parse_size, seconds
 from PoolManagerLibrary.waiting import wait_until
 
 #: What a GGUF file says of the smallest model that llama.cpp's KV cache can be computed for: 2 layers, 2 heads.
@@ -43,26 +43,44 @@ class ModelKeywords(Keywords):
     """Keywords about models and engine programs."""
 
     @keyword
-    def create_gguf_model(self, name: str) -> str:
-        """Puts a tiny but whole GGUF model (2 layers, 64 KiB of weights) into the models folder. Returns its path.
+    def create_gguf_model(
+        self, name: str, weights: str = "32 KiB", embedding: str = "16 KiB", kv_bytes: str = "256 B"
+    ) -> str:
+        """Puts a whole GGUF model into the models folder. Returns its path. It takes no room on the disk.
+
+        It has two layers, which make up the ``weights``, an output layer of 16 KiB, the input ``embedding``, and needs
+        ``kv_bytes`` of KV cache (with ``kv_type`` f16; a multiple of 16 bytes) for each token of context.
 
         Example:
         | Create GGUF Model | tiny.gguf |
-        | Define Pool | chat | engine=llamacpp | model=models/tiny.gguf |
+        | Create GGUF Model | big.gguf | weights=4 GiB | kv_bytes=64 KiB |
         """
-        return self._write(name, _gguf())
+        head_length = parse_size(kv_bytes) // 16
+        metadata = {**_TINY, "llama.attention.key_length": head_length, "llama.attention.value_length": head_length}
+        layer = parse_size(weights) // 2
+        sizes = {
+            "token_embd.weight": parse_size(embedding),
+            "blk.0.attn_q.weight": layer,
+            "blk.1.attn_q.weight": layer,
+            "output.weight": 16 << 10,
+        }
+        head = _gguf_head(metadata, sizes)
+        path = self._write(name, head)
+        os.truncate(path, len(head) + sum(sizes.values()))
+        return path
 
     @keyword
-    def create_model_folder(self, name: str, weights: str = "64 KiB") -> str:
-        """Puts a model folder as vLLM and TGI load it (config.json, one safetensors file) into the models folder.
+    def create_model_folder(self, name: str, *weights: str) -> str:
+        """Puts a model folder as vLLM and TGI load it into the models folder: config.json and safetensors files.
+
+        Each of ``weights`` (default: one of 64 KiB) is the size of a file; several are shards with an index.
+        They take no room on the disk. Returns the folder's path.
 
         Example:
         | Create Model Folder | tiny-hf |
+        | Create Model Folder | sharded | 1 GiB | 2 GiB |
         """
-        from PoolManagerLibrary.units import parse_size  # noqa: PLC0415  # only here
-
-        size = parse_size(weights)
-        header = json.dumps({"weights": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+        sizes = [parse_size(size) for size in weights] or [64 << 10]
         config = {
             "architectures": ["LlamaForCausalLM"],
             "hidden_size": 64,
@@ -70,10 +88,18 @@ class ModelKeywords(Keywords):
             "num_key_value_heads": 2,
             "num_hidden_layers": 2,
         }
-        self._write(f"{name}/config.json", json.dumps(config).encode())
-        return str(
-            Path(self._write(f"{name}/model.safetensors", struct.pack("<Q", len(header)) + header + bytes(size))).parent
-        )
+        folder = Path(self._write(f"{name}/config.json", json.dumps(config).encode())).parent
+        files = ["model.safetensors"]
+        if len(sizes) > 1:
+            files = [f"model-{number:05d}-of-{len(sizes):05d}.safetensors" for number in range(1, len(sizes) + 1)]
+            index = {"weight_map": {f"weights.{place}": file for place, file in enumerate(files)}}
+            self._write(f"{name}/model.safetensors.index.json", json.dumps(index).encode())
+        for place, (file, size) in enumerate(zip(files, sizes, strict=True)):
+            tensor = {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}
+            header = json.dumps({f"weights.{place}": tensor}).encode()
+            head = struct.pack("<Q", len(header)) + header
+            os.truncate(self._write(f"{name}/{file}", head), len(head) + size)
+        return str(folder)
 
     @keyword
     def create_model_repository(self, name: str, instance_kind: str = "KIND_GPU") -> str:
@@ -103,7 +129,7 @@ class ModelKeywords(Keywords):
         if kind == "simulated":
             return self.world.define_pool(name, {"engine": kind, "simulated": options, **settings}).pool_id
         program = ProgramKeywords(self.world).create_engine_program(**options)
-        models = {
+        models: dict[str, tuple[str, Callable[..., str]]] = {
             "llamacpp": ("tiny.gguf", self.create_gguf_model),
             "vllm": ("tiny-folder", self.create_model_folder),
             "tgi": ("tiny-folder", self.create_model_folder),
@@ -283,18 +309,17 @@ def _real_model() -> Path:
     return files[0]
 
 
-def _gguf(metadata: Mapping[str, int] = _TINY) -> bytes:
+def _gguf_head(metadata: Mapping[str, int], sizes: Mapping[str, int]) -> bytes:
+    """All of a GGUF file but its data. Tensors are of type F32, 64 columns wide; sizes are bytes."""
+
     def text(value: str) -> bytes:
         return struct.pack("<Q", len(value)) + value.encode()
 
     keys = text("general.architecture") + struct.pack("<I", 8) + text("llama")
     keys += b"".join(text(key) + struct.pack("<II", 4, value) for key, value in metadata.items())
-    names = ("token_embd.weight", "blk.0.attn_q.weight", "blk.1.attn_q.weight", "output.weight")
-    rows, columns, type_f32 = 64, 64, 0
-    size = rows * columns * 4
-    tensors = b"".join(
-        text(name) + struct.pack("<IQQIQ", 2, rows, columns, type_f32, number * size)
-        for number, name in enumerate(names)
-    )
-    head = b"GGUF" + struct.pack("<IQQ", 3, len(names), len(metadata) + 1) + keys + tensors
-    return head + bytes(-len(head) % 32) + bytes(size * len(names))
+    columns, type_f32, offset, tensors = 64, 0, 0, b""
+    for name, size in sizes.items():
+        tensors += text(name) + struct.pack("<IQQIQ", 2, columns, size // columns // 4, type_f32, offset)
+        offset += size
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(sizes), len(metadata) + 1) + keys + tensors
+    return head + bytes(-len(head) % 32)
