@@ -16,7 +16,7 @@ from PoolManagerLibrary.errors import PoolManagerLibraryError
 from PoolManagerLibrary.event_log import SeenEvent
 from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.scenario import Scenario
-from PoolManagerLibrary.timeline import timeline_svg
+from PoolManagerLibrary.timeline import story_of, timeline_svg
 from PoolManagerLibrary.world import World, variable
 
 TAIL_LINES = 25
@@ -68,7 +68,7 @@ def _pool(daemon: Daemon, pool_id: str, alias: str) -> list[str]:
             if error
             else "none</p>"
         )
-    svg = timeline_svg(events, until=time.time())
+    svg = timeline_svg(story_of(daemon.events.events(), pool_id), until=time.time())
     if svg:
         html.append(svg)
     if not daemon.remote:

@@ -1,8 +1,8 @@
-"""A pool's phases over time as an SVG picture, from its events. Pure: values in, text out."""
+"""A pool's phases over time as an SVG picture, with a mark for whatever else happened. Pure: values in, text out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from PoolManagerLibrary.event_log import SeenEvent
@@ -21,13 +21,36 @@ COLOURS = {
     "half_open": "#c77dff",
     "failed": "#c1121f",
 }
+#: The sign and colour of each kind of event that is no bar.
+MARKS = {
+    "pool_ready": ("▲", "#2a9d3f"),
+    "pool_unready": ("▼", "#c1121f"),
+    "preload": ("▹", "#3a7ca5"),
+    "drain": ("⇣", "#b08900"),
+    "reload": ("⟳", "#3a7ca5"),
+    "lease": ("•", "#2a6f97"),
+    "restart_scheduled": ("↻", "#d1603d"),
+    "breaker": ("◆", "#9d4edd"),
+    "storm": ("≋", "#c1121f"),
+    "device": ("▣", "#6a040f"),
+    "xid": ("✖", "#c1121f"),
+    "config": ("✎", "#444444"),
+    "adopted": ("⊕", "#2a9d3f"),
+    "daemon": ("●", "#444444"),
+    "gap": ("…", "#c1121f"),
+}
+#: Of a kind that a later daemon may have.
+OTHER_MARK = ("?", "#777777")
 WIDTH, LEFT, ROW, BAR = 900, 60, 34, 20
+#: Height of the lane of marks, and how many pixels two marks of a kind must lie apart to be drawn both.
+LANE, APART = 16, 6
 
 
 def timeline_svg(events: Sequence[SeenEvent], *, until: float) -> str:
-    """One row per replica, one bar per phase, from the first event to ``until`` (seconds since the epoch).
+    """One row per replica, one bar per phase, from the first phase to ``until`` (seconds since the epoch).
 
-    Marks above a row show the pool becoming ready (▲) or unready (▼). Empty without phase events.
+    Above the rows each other event has a mark of its kind; marks of a kind that would cover each other are one, with
+    their number. What a bar or mark stands for is its title. Empty without phase events.
     """
     phases = [event for event in events if event.kind == "phase" and event.to]
     if not phases:
@@ -49,16 +72,15 @@ def timeline_svg(events: Sequence[SeenEvent], *, until: float) -> str:
     ]
     for row, replica in enumerate(replicas):
         mine = [event for event in phases if (event.replica_id or "") == replica]
-        y = 16 + row * ROW
+        y = LANE + row * ROW
         parts.append(f'<text x="4" y="{y + 14}" fill="#444">{escape(replica or "pool")}</text>')
         for event, end in zip(mine, [*(after.at for after in mine[1:]), until], strict=True):
             parts.append(_bar(event, x(event.at), max(x(end) - x(event.at), 1.5), y, end - event.at))
-    for event in events:
-        if event.kind in {"pool_ready", "pool_unready"}:
-            mark = "▲" if event.kind == "pool_ready" else "▼"
-            colour = "#2a9d3f" if event.kind == "pool_ready" else "#c1121f"
-            parts.append(f'<text x="{x(event.at):.1f}" y="12" fill="{colour}" text-anchor="middle">{mark}</text>')
-    base = 16 + ROW * len(replicas) + 12
+    for kind in dict.fromkeys(event.kind for event in events):
+        of_kind = [event for event in events if event.kind == kind and event.at >= begin]
+        if kind != "phase":
+            parts += _marks(kind, [(x(event.at), event) for event in of_kind])
+    base = LANE + ROW * len(replicas) + 12
     parts.append(f'<text x="{LEFT}" y="{base}" fill="#444">{show_time(begin)}</text>')
     parts.append(
         f'<text x="{WIDTH - 10}" y="{base}" fill="#444" text-anchor="end">+{escape(show_seconds(span))}</text></svg>'
@@ -66,12 +88,42 @@ def timeline_svg(events: Sequence[SeenEvent], *, until: float) -> str:
     return "".join(parts)
 
 
+def story_of(events: Iterable[SeenEvent], pool_id: str) -> list[SeenEvent]:
+    """The events that belong into a pool's timeline: its own, and those of daemon, config and devices that concern it."""
+    return [
+        event for event in events if event.pool_id == pool_id or (event.pool_id is None and _concerns(event, pool_id))
+    ]
+
+
+def _concerns(event: SeenEvent, pool_id: str) -> bool:
+    named = [pool for key in ("pools", "added", "changed", "removed") for pool in event.details.get(key) or ()]
+    return event.kind in {"daemon", "gap"} or pool_id in named
+
+
+def _marks(kind: str, places: Sequence[tuple[float, SeenEvent]]) -> Iterator[str]:
+    sign, colour = MARKS.get(kind, OTHER_MARK)
+    groups: list[tuple[float, list[SeenEvent]]] = []
+    for place, event in places:
+        if groups and place - groups[-1][0] < APART:
+            groups[-1][1].append(event)
+        else:
+            groups.append((place, [event]))
+    for place, group in groups:
+        tip = "\n".join(event.describe() for event in group[:10])
+        if len(group) > 10:
+            tip += f"\n… {len(group)} in all"
+        yield (
+            f'<text x="{place:.1f}" y="{LANE - 4}" fill="{colour}" text-anchor="middle" data-kind="{escape(kind)}">'
+            f"{sign}<title>{escape(tip)}</title></text>"
+        )
+
+
 def _bar(event: SeenEvent, left: float, width: float, y: float, lasted: float) -> str:
     label = escape(str(event.to))
     cause = escape(f"{event.code}: {event.reason}" if event.code else (event.reason or ""))
     tip = f"{label} for {escape(show_seconds(lasted))}" + (f" ({cause})" if cause else "")
     bar = (
-        f'<g><rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" '
+        f'<g data-kind="phase"><rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" '
         f'fill="{COLOURS.get(str(event.to), "#777777")}"><title>{tip}</title></rect>'
     )
     if width > 7 * len(label):

@@ -2,9 +2,11 @@ import xml.etree.ElementTree as ET
 
 from PoolManagerLibrary.codes import EVENT_FIELDS, EVENT_KINDS
 from PoolManagerLibrary.event_log import SeenEvent, sse_frames
-from PoolManagerLibrary.timeline import timeline_svg
+from PoolManagerLibrary.timeline import story_of, timeline_svg
 
 from pool_managerd.core.events import Event, EventKind
+
+SPACE = "{http://www.w3.org/2000/svg}"
 
 
 def event(revision, at, to, *, from_="stopped", replica="r0", kind=EventKind.PHASE, code=None, reason=None):
@@ -59,3 +61,32 @@ def test_the_timeline_has_a_bar_per_phase_and_a_mark_per_change_of_readiness():
 
 def test_no_phase_no_timeline():
     assert timeline_svg([], until=1.0) == ""
+
+
+def test_marks_that_would_cover_each_other_are_one_with_their_number():
+    events = [event(1, 100.0, "ready")]
+    events += [event(number, 100.0 + number / 1000, None, kind=EventKind.LEASE) for number in range(2, 20)]
+    svg = ET.fromstring(timeline_svg([*events, event(20, 109.0, None, kind=EventKind.LEASE)], until=110.0))
+    marks = svg.findall(f".//{SPACE}text[@data-kind='lease']")
+    assert len(marks) == 2
+    assert marks[0].findtext(f"{SPACE}title").endswith("… 18 in all")
+
+
+def test_a_pools_story_has_what_concerns_it_and_nothing_else():
+    def other(revision, kind, pool_id=None, **details):
+        made = Event(revision, 100.0, kind, pool_id, to="x", details=details)
+        return SeenEvent.parse(made.as_json())
+
+    mine = [
+        event(1, 100.0, "ready"),
+        other(2, EventKind.XID, pools=["chat", "code"]),
+        other(3, EventKind.CONFIG, added=["chat"]),
+        other(4, EventKind.DAEMON),
+    ]
+    others = [
+        other(5, EventKind.XID, pools=["code"]),
+        other(6, EventKind.CONFIG, added=["code"]),
+        other(7, EventKind.PHASE, "code"),
+        other(8, EventKind.DEVICE),
+    ]
+    assert story_of([*mine, *others], "chat") == mine
