@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pool_managerd.config import PoolConfig
-from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.errors import PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.leases import Lease, LeaseEnd
 from pool_managerd.core.phases import Desired, Phase
@@ -166,24 +166,16 @@ class RegistryRestore:
             self._resume_reload(pool, reload)
 
     def _resume_reload(self, pool: Pool, told: dict[str, Any]) -> None:
-        """A promised reload begins anew, once what is coming up has come up; the pool is its own until then."""
+        """A promised reload begins anew, once what is coming up has come up; the pool is its own until then.
+
+        If its model is not to be had any more, it ends with the old one on all replicas.
+        """
+        model, fault = Path(told["model_ref"]), None
         try:
             model = self.host.config.resolve_model_ref(told["model_ref"])
         except PoolManagerError as error:
-            pool.pending_reload = None
-            for replica in pool.replicas.values():
-                replica.model = None
-            reason = f"pool {pool.id}: the reload to {told['model_ref']!r} is given up: {error.message}"
-            self.host.bus.publish(
-                EventKind.RELOAD,
-                pool_id=pool.id,
-                to="failed",
-                code=str(Code.RELOAD_FAILED),
-                reason=reason,
-                details={"model": told["model_ref"], "cause": str(error.code), "restored": True},
-            )
-            return
-        PoolReload(pool, told["model_ref"], model, told["drain_ms"]).begin(resumed=True)
+            fault = error
+        PoolReload(pool, told["model_ref"], model, told["drain_ms"], fault).begin(resumed=True)
 
 
 def _identity(document: dict[str, Any] | None) -> ProcessIdentity | None:

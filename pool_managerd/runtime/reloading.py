@@ -49,13 +49,17 @@ class PoolReload:
     :param model_ref: the new model as the caller named it.
     :param model: the same as a path inside the allowed folders.
     :param drain_ms: how long leases on a replica may hold up its replacement.
+    :param fault: what is known to be wrong with the new model: what an earlier daemon did of the reload is taken back.
     """
 
-    def __init__(self, pool: Pool, model_ref: str, model: Path, drain_ms: int) -> None:
+    def __init__(
+        self, pool: Pool, model_ref: str, model: Path, drain_ms: int, fault: PoolManagerError | None = None
+    ) -> None:
         self.pool = pool
         self.model_ref = model_ref
         self.model = model
         self.drain_ms = drain_ms
+        self.fault = fault
         self.old_ref = pool.model_ref
         self.old_model = pool.model
         self.config_ref = pool.config.model_ref
@@ -85,6 +89,8 @@ class PoolReload:
 
         :raises PoolManagerError: what is wrong with it.
         """
+        if self.fault is not None:
+            raise self.fault
         snapshot = self.pool.host.inventory.snapshot
         for replica in list(self.pool.replicas.values()):
             pids = frozenset() if replica.run is None else frozenset(gpu_pids_of(self.pool.host, replica.run, snapshot))
@@ -145,7 +151,9 @@ class PoolReload:
         try:
             await self.check()
         except PoolManagerError as error:
-            return ReloadOutcome(self._failed(error, restored=True))
+            # Nothing was touched; but for what an earlier daemon had begun of it.
+            restored, worse = await self._restore(list(self.pool.replicas.values()))
+            return ReloadOutcome(self._failed(error, restored=restored, worse=worse))
         switched: list[Replica] = []
         for replica in list(self.pool.replicas.values()):
             if self._runs_it(replica):

@@ -116,6 +116,31 @@ async def test_a_reload_that_was_promised_is_carried_out_and_what_runs_the_new_m
         assert w.pool().status().model == "b.txt"
 
 
+@pytest.mark.parametrize("engine_ends", [True, False])
+async def test_a_promised_reload_whose_model_is_gone_meanwhile_is_taken_back_on_all_replicas(place, engine_ends):
+    async def reload(w):
+        await w.phase("ready", replica_id="r1")
+        w.place.control(replica_id="r1", load_ms=60_000, model="b.txt")
+        await w.service.reload("p", new_model_ref="b.txt")
+        await w.phase("loading", replica_id="r1")
+        return w.replica(replica_id="r1").run.process.pid
+
+    here = place(pool(more='replicas = 2\ndevices = ["0", "1"]'))
+    _, pid = await after(here, before=reload)
+    if engine_ends:
+        os.kill(pid, signal.SIGKILL)
+    (here.path / "b.txt").unlink()
+    here.control(replica_id="r1")
+    async with World(here) as w:
+        await until(lambda: w.of("reload", to="failed"))
+        told = w.of("reload", to="failed")[0].details
+        assert (told["cause"], told["restored"]) == ("MODEL_NOT_FOUND", True)
+        for replica_id in ("r0", "r1"):
+            await w.phase("ready", replica_id=replica_id)
+            assert here.handoff(replica_id=replica_id)["model"]["path"].endswith("a.txt")
+        assert w.pool().status().model == "a.txt"
+
+
 async def test_a_promised_reload_to_a_model_that_does_not_load_ends_on_the_old_one(place):
     async def reload(w):
         w.place.control(never_ready=True)

@@ -56,6 +56,7 @@ async def test_a_caller_that_goes_away_before_the_commit_leaves_nothing_behind(w
 
 async def test_nobody_builds_on_a_wish_that_is_not_stored_yet(world):
     async with world(pool(more="preload = false")) as w:
+        await w.host.store.flush()
         database = w.host.state_dir.database
         database.rename(database.with_name("away"))
         database.mkdir()
