@@ -34,6 +34,11 @@ BEHAVIOURS = (
     _row(r"reports version (\S+)", lambda m: {"version": m[1]}, "reports version 9.9"),
     _row(r"(?:stops generating|never generates a token)", lambda _: {"tokens_per_s": 0}, "stops generating"),
     _row(
+        r"answers (\d{3}) to completions",
+        lambda m: {"completion_status": int(m[1])},
+        "answers 500 to completions",
+    ),
+    _row(
         r"generates (\d+(?:\.\d+)?) tokens per second",
         lambda m: {"tokens_per_s": float(m[1])},
         "generates 50 tokens per second",

@@ -122,6 +122,7 @@ class Engine(ABC):
     #: The engine's own way to be asked to end.
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     log_patterns: ClassVar[tuple[LogPattern, ...]] = ()
+    #: Asked for a token; see :meth:`canary_for`.
     canary: ClassVar[CanaryRequest | None] = None
 
     def program(self, pool: PoolLike) -> str | None:
@@ -162,8 +163,15 @@ class Engine(ABC):
         return None
 
     def parse_progress(self, body: bytes) -> float | None:  # noqa: ARG002  # an interface
-        """Read a counter that rises with every generated token from the answer of :attr:`progress_path`."""
+        """Read from the answer of :attr:`progress_path` what rises while the engine works for its callers.
+
+        With each step, if it tells: the tokens of a request are often counted only when it has ended.
+        """
         return None
+
+    def canary_for(self, spec: EngineSpec) -> CanaryRequest | None:  # noqa: ARG002  # an interface
+        """The request for one token; ``None`` if there is no way to ask."""
+        return self.canary
 
     def version_command(self, binary: Path) -> tuple[str, ...] | None:  # noqa: ARG002  # an interface
         """A command that prints the version, for an engine that has no way to be asked while it runs."""
@@ -319,6 +327,12 @@ def prometheus_sum(body: bytes, name: str) -> float | None:
             continue
         total = value if total is None else total + value
     return total
+
+
+def progress_of(body: bytes, *names: str) -> float | None:
+    """The sum of those of these metrics that are there; ``None`` if none is."""
+    found = [value for name in names if (value := prometheus_sum(body, name)) is not None]
+    return sum(found) if found else None
 
 
 def completion_canary(path: str = "/v1/completions", model: str | None = None) -> CanaryRequest:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pool_managerd.engines import llamacpp_log, torch_log
-from pool_managerd.engines.base import Engine, EngineSpec, PoolLike, bad_model
+from pool_managerd.engines.base import CanaryRequest, Engine, EngineSpec, PoolLike, bad_model, completion_canary
 from pool_managerd.engines.log_lines import ExitClass, LogPattern
 
 
@@ -16,6 +16,8 @@ class Command(Engine):
 
     kind: ClassVar[str] = "command"
     needs_model: ClassVar[bool] = False
+    #: Sent only if the operator says so; many such programs speak OpenAI's protocol.
+    canary: ClassVar[CanaryRequest | None] = completion_canary()
     log_patterns: ClassVar[tuple[LogPattern, ...]] = (*llamacpp_log.patterns(stamped=False), *torch_log.PATTERNS)
 
     def program(self, pool: PoolLike) -> str | None:

@@ -24,7 +24,7 @@ from pool_managerd.engines.base import (
     completion_canary,
     json_or_none,
     managed,
-    prometheus_sum,
+    progress_of,
     spillover,
 )
 from pool_managerd.engines.log_lines import ExitClass, LogPattern
@@ -214,8 +214,9 @@ class LlamaCpp(Engine):
         return path if isinstance(path, str) and path else None
 
     def parse_progress(self, body: bytes) -> float | None:
-        """Read the counter of predicted tokens from ``/metrics``."""
-        return prometheus_sum(body, "llamacpp:tokens_predicted_total")
+        """Read the decoding steps from ``/metrics``; tokens are counted at the end of a request's phases only."""
+        counters = ("n_decode_total", "prompt_tokens_total", "tokens_predicted_total")
+        return progress_of(body, *(f"llamacpp:{name}" for name in counters))
 
     def version_command(self, binary: Path) -> tuple[str, ...] | None:
         """``llama-server --version``."""

@@ -20,6 +20,7 @@ from pool_managerd.engines.base import (
     completion_canary,
     json_or_none,
     managed,
+    progress_of,
     prometheus_sum,
     spillover,
 )
@@ -120,8 +121,8 @@ class Tgi(Engine):
         return _text(body, "model_id")
 
     def parse_progress(self, body: bytes) -> float | None:
-        """Read the sum of generated tokens from ``/metrics``."""
-        return prometheus_sum(body, "tgi_request_generated_tokens_sum")
+        """Read the steps of batches from ``/metrics``; tokens are counted at the end of a request only."""
+        return progress_of(body, "tgi_batch_inference_success", "tgi_request_generated_tokens_sum")
 
     def version_command(self, binary: Path) -> tuple[str, ...] | None:
         """``text-generation-launcher --version``."""

@@ -9,14 +9,17 @@ died leaves the server ready, and its requests fail.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+from urllib.parse import quote
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.engines.base import (
     CPU_HINT,
+    CanaryRequest,
     Engine,
     EngineSpec,
     PoolLike,
@@ -85,6 +88,7 @@ class Triton(Engine):
     readiness_path: ClassVar[str] = "/v2/health/ready"
     even_split_only: ClassVar[bool] = True
     version_path: ClassVar[str | None] = "/v2"
+    progress_path: ClassVar[str | None] = "/v2/models/stats"
     log_patterns: ClassVar[tuple[LogPattern, ...]] = _LOG
 
     def check_args(self, pool: PoolLike) -> None:
@@ -129,6 +133,30 @@ class Triton(Engine):
         version = answer.get("version") if isinstance(answer, dict) else None
         return version if isinstance(version, str) else None
 
+    def parse_progress(self, body: bytes) -> float | None:
+        """Sum what all models have answered: inferences, and the single responses of those that stream."""
+        answer = json_or_none(body)
+        models = answer.get("model_stats") if isinstance(answer, dict) else None
+        return None if not isinstance(models, list) else float(sum(_answers(model) for model in models))
+
+    def canary_for(self, spec: EngineSpec) -> CanaryRequest | None:
+        """One token of the repository's language model: the ensemble of TensorRT-LLM, or the first model there is.
+
+        A model without a text input refuses the request, and so says that it is alive.
+        """
+        try:
+            names = [] if spec.model is None else sorted(one.name for one in spec.model.iterdir() if one.is_dir())
+        except OSError:
+            return None
+        names = [name for name in names if not name.startswith(".")]
+        if not names:
+            return None
+        model = "ensemble" if "ensemble" in names else names[0]
+        body = {"text_input": "1", "max_tokens": 1, "temperature": 0.0}
+        return CanaryRequest(
+            "POST", f"/v2/models/{quote(model, safe='')}/generate_stream", json.dumps(body).encode(), _streamed
+        )
+
     def usage_error(self, code: int, lines: Sequence[str]) -> ExitClass | None:  # noqa: ARG002  # the lines tell all
         """Triton ends with 1 for everything; its lines tell, the first ones above a long usage text."""
         if any(_PORT_IN_USE.match(line) for line in lines):
@@ -136,6 +164,22 @@ class Triton(Engine):
         if any(_BAD_ARGUMENTS.match(line) for line in lines):
             return "bad_arguments"
         return None
+
+
+def _answers(model: Any) -> int:
+    """How often one model of ``/v2/models/stats`` has answered."""
+    if not isinstance(model, dict):
+        return 0
+    responses = model.get("response_stats")
+    parts = [one.get("success", {}) for one in responses.values()] if isinstance(responses, dict) else []
+    counts = [model.get("inference_count", 0), *(part.get("count", 0) for part in parts)]
+    return sum(count for count in counts if isinstance(count, int))
+
+
+def _streamed(status: int, body: bytes) -> bool:
+    """Whether at least one response of a stream came, and no error with it."""
+    events = [json_or_none(line[5:]) for line in body.splitlines() if line.startswith(b"data:")]
+    return status == 200 and bool(events) and all(isinstance(one, dict) and "error" not in one for one in events)
 
 
 def _check_config(model: str, config: Path) -> None:

@@ -20,6 +20,7 @@ from pool_managerd.engines.base import (
     completion_canary,
     json_or_none,
     managed,
+    progress_of,
     prometheus_sum,
     spillover,
 )
@@ -140,8 +141,8 @@ class Vllm(Engine):
             return None
 
     def parse_progress(self, body: bytes) -> float | None:
-        """Read the counter of generated tokens from ``/metrics``."""
-        return prometheus_sum(body, "vllm:generation_tokens_total")
+        """Read the steps of the engine (a chunk of a long prompt is one) and its tokens from ``/metrics``."""
+        return progress_of(body, "vllm:iteration_tokens_total_count", "vllm:generation_tokens_total")
 
     def version_command(self, binary: Path) -> tuple[str, ...] | None:
         """``vllm --version``."""

@@ -7,22 +7,29 @@ from collections.abc import Callable
 
 from pool_managerd.config import PoolConfig
 from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.runtime.canary import Canary
 from pool_managerd.runtime.host import Host
-from pool_managerd.runtime.loading import ask, check_residency, readiness_path
+from pool_managerd.runtime.loading import check_residency, readiness_path
 from pool_managerd.runtime.probe import ProbeFailed, http_request
 from pool_managerd.runtime.run import Run
 
 
 async def watch(
-    host: Host, config: Callable[[], PoolConfig], run: Run, *, on_failed_probe: Callable[[], None] = lambda: None
+    host: Host,
+    config: Callable[[], PoolConfig],
+    run: Run,
+    *,
+    leases: Callable[[], int | None],
+    on_failed_probe: Callable[[], None] = lambda: None,
 ) -> None:
     """Probe until something is wrong. Never returns but by raising.
 
     :param config: the pool's present config, asked anew at each round, so that a changed interval takes effect.
-    :param on_failed_probe: called for each probe without a good answer.
+    :param leases: how many leases the replica has; ``None`` while it takes no new work.
+    :param on_failed_probe: called for each probe without a good answer, or without a token where one was due.
     :raises PoolManagerError: HEALTH_CHECK_FAILED, or a spillover.
     """
-    canary = Canary(host.clock())
+    canary = Canary(host, run, leases)
     while True:
         pool = config()
         await asyncio.sleep(pool.liveness.interval_ms / 1000)
@@ -34,8 +41,9 @@ async def watch(
             # While NVML itself fails there is no evidence either way: supervision goes on without it.
             if not (await host.inventory.refresh()).stale:
                 await check_residency(host, run)
-            if pool.liveness.canary:
-                await canary.sing(host, pool, run)
+            if pool.liveness.canary and (problem := await canary.look(pool)) is not None:
+                on_failed_probe()
+                canary.judge(pool, problem)
             continue
         run.note_failed_probe(host.clock())
         on_failed_probe()
@@ -62,44 +70,3 @@ async def probe(pool: PoolConfig, run: Run) -> str | None:
     except ProbeFailed as failed:
         return failed.reason
     return None if answer.status == 200 else f"HTTP {answer.status}"
-
-
-class Canary:
-    """A one-token request, sent only when no real traffic has made progress for ``canary_after_ms``."""
-
-    def __init__(self, now: float) -> None:
-        self._progress: float | None = None
-        self._progress_at = now
-
-    async def sing(self, host: Host, pool: PoolConfig, run: Run) -> None:
-        """Send the canary request if it is due.
-
-        :raises PoolManagerError: HEALTH_CHECK_FAILED if the engine generates nothing within its limit.
-        """
-        request = run.engine.canary
-        if request is None:
-            return
-        timeout_s = pool.liveness.probe_timeout_ms / 1000
-        body = await ask(run, run.engine.progress_path, timeout_s)
-        progress = run.engine.parse_progress(body) if body is not None else None
-        now = host.clock()
-        if progress is not None and progress != self._progress:
-            self._progress, self._progress_at = progress, now
-        if (now - self._progress_at) * 1000 < pool.liveness.canary_after_ms:
-            return
-        try:
-            answer = await http_request(
-                run.spec.host, run.spec.port, request.method, request.path, body=request.body, timeout_s=timeout_s
-            )
-            generated = request.is_success(answer.status, answer.body)
-            problem = f"HTTP {answer.status} without a token"
-        except ProbeFailed as failed:
-            generated, problem = False, failed.reason
-        self._progress_at = host.clock()
-        if not generated:
-            raise PoolManagerError(
-                Code.HEALTH_CHECK_FAILED,
-                f"pool {pool.id} replica {run.spec.replica_id} is healthy but does not generate: {problem}",
-                hint="the engine answers its health check, but not a one-token request; look at its log",
-                details={"canary": True, "last_answer": problem},
-            )

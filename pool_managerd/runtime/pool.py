@@ -239,6 +239,10 @@ class Pool:
             if one.run is not None and one.state.phase is Phase.READY
         }
 
+    def lease_count(self, replica_id: str) -> int:
+        """How many leases a replica has."""
+        return len(self.leases.on_replica(replica_id))
+
     def end_leases(self, leases: list[Lease], how: LeaseEnd, reason: str) -> None:
         """End leases, announce each, and let the store know."""
         operations: list[Operation] = []

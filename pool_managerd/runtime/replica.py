@@ -54,6 +54,9 @@ class Owner(Protocol):
     def model_of(self, replica_id: str) -> Path | None:
         """The model that this replica is to run."""
 
+    def lease_count(self, replica_id: str) -> int:
+        """How many leases this replica has."""
+
     def on_change(self, replica: Replica, before: ReplicaState, taken: Step) -> None:
         """Called after each change, before the table's actions are carried out."""
 

@@ -69,10 +69,23 @@ class ReplicaWatch:
         run = replica.run
         assert run is not None, "READY has a process"  # noqa: S101 - the table's promise
         try:
-            await watch(replica.host, lambda: replica.owner.config, run, on_failed_probe=self._on_failed_probe)
+            await watch(
+                replica.host,
+                lambda: replica.owner.config,
+                run,
+                leases=self._leases,
+                on_failed_probe=self._on_failed_probe,
+            )
         except PoolManagerError as error:
             error.details["log_tail"] = log_tail(replica.log_path, run.log_offset)
             replica.fail(error)
+
+    def _leases(self) -> int | None:
+        """What of the engine's slots is promised to callers; ``None`` while it takes no new work."""
+        replica = self.replica
+        if replica.state.phase is not Phase.READY:
+            return None
+        return replica.owner.lease_count(replica.replica_id)
 
     def _on_failed_probe(self) -> None:
         self.replica.failed_probes += 1

@@ -236,3 +236,41 @@ def test_it_understands_the_engines_that_it_plays():
         found = parse(list(get_engine(kind).command_line(spec(kind))[1:]))
         assert (found.host, found.port, found.slots, found.model) == ("127.0.0.1", 20001, 4, "/models/m.gguf")
     assert parse(list(get_engine("triton").command_line(spec("triton"))[1:])).port == 20001
+
+
+# does it generate ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ENGINE_KINDS)
+def test_every_kind_can_be_asked_for_a_token(kind, tmp_path):
+    (tmp_path / "words").mkdir()
+    asked = get_engine(kind).canary_for(spec(kind, model=tmp_path))
+    assert asked.method == "POST"
+    assert json.loads(asked.body)["max_tokens"] == 1
+    assert not asked.is_success(200, b"{}")
+    assert not asked.is_success(500, b"")
+
+
+def test_triton_is_asked_by_its_ensemble_or_its_first_model(tmp_path):
+    engine, asked = get_engine("triton"), spec("triton", model=tmp_path)
+    assert engine.canary_for(asked) is None
+    for name in ("words", "a b", ".git"):
+        (tmp_path / name).mkdir()
+    canary = engine.canary_for(asked)
+    assert canary.path == "/v2/models/a%20b/generate_stream"
+    (tmp_path / "ensemble").mkdir()
+    assert engine.canary_for(asked).path == "/v2/models/ensemble/generate_stream"
+    # As 2.51 streams it.
+    assert canary.is_success(200, b'data: {"model_name":"words","model_version":"1","text_output":"1"}\n\n')
+    assert not canary.is_success(200, b'data: {"error":"CUDA error"}\n\n')
+    assert not canary.is_success(200, b"")
+
+
+def test_the_work_of_an_engine_shows_while_its_requests_run():
+    vllm = b'vllm:iteration_tokens_total_count{m="x"} 7.0\nvllm:generation_tokens_total{m="x"} 5.0\n'
+    tgi = b'tgi_batch_inference_success{method="decode"} 4\ntgi_batch_inference_success{method="prefill"} 1\n'
+    triton = b"""{"model_stats":[{"name":"words","inference_count":4,"execution_count":4,"response_stats":{}},
+        {"name":"x","inference_count":1,"response_stats":{"0":{"success":{"count":9,"ns":1}}}}]}"""
+    found = [get_engine(kind).parse_progress(body) for kind, body in (("vllm", vllm), ("tgi", tgi), ("triton", triton))]
+    assert found == [12, 5, 14]
+    assert [get_engine(kind).parse_progress(b"") for kind in ("vllm", "tgi", "triton", "command")] == [None] * 4

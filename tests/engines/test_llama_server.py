@@ -17,6 +17,7 @@ from engine_tools import RunningEngine, free_port, spec, wait_until
 from pool_managerd.devices.need import llamacpp_need
 from pool_managerd.devices.simulated_folder import SimulatedFolder
 from pool_managerd.engines import get_engine
+from pool_managerd.engines.base import prometheus_sum
 
 ENGINE = get_engine("llamacpp")
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="the extra [llamacpp] is missing")
@@ -59,9 +60,14 @@ def test_it_loads_serves_and_finishes_a_stream_when_asked_to_end(start, model):
     assert (report.total, report.busy, report.context) == (2, 0, 512)
     assert ENGINE.parse_model(engine.request("/props")[1]) == str(model)
     assert ENGINE.canary.is_success(*engine.request("/v1/completions", {"prompt": "1", "max_tokens": 1}))
-    assert ENGINE.parse_progress(engine.request("/metrics")[1]) > 0
+    quiet = engine.request("/metrics")[1]
+    assert ENGINE.parse_progress(quiet) > 0
     with engine.stream(max_tokens=60, ignore_eos=True) as answer:
         answer.readline()
+        # Its tokens are counted when it has ended; that it advances can be seen before.
+        at_work = engine.request("/metrics")[1]
+        assert ENGINE.parse_progress(at_work) > ENGINE.parse_progress(quiet)
+        assert len({prometheus_sum(body, "llamacpp:tokens_predicted_total") for body in (quiet, at_work)}) == 1
         engine.process.send_signal(signal.SIGTERM)
         rest = answer.read()
     assert rest.endswith(b"data: [DONE]\n\n")

@@ -206,7 +206,8 @@ class FaultKeywords(Keywords):
 LASTING = {
     "load_ms", "never_ready", "version", "http_version", "vram_bytes", "sticky_ms", "wrong_device",
     "wrong_device_bytes",
-    "cpu_offload", "tokens_per_s", "busy_slots", "slots_reported", "echo_prompts", "health_status", "hang", "answer_ms",
+    "cpu_offload", "tokens_per_s", "completion_status",
+    "busy_slots", "slots_reported", "echo_prompts", "health_status", "hang", "answer_ms",
     "ignore_sigterm", "term_ms", "term_exit_code", "listen_ms",
 }  # fmt: skip
 _ENDING = {"exit_code", "signal", "oom", "port_in_use"}

@@ -46,6 +46,7 @@ OPTIONS: tuple[Option, ...] = (
     # work
     Option("tokens_per_s", "float", 200.0, "tokens generated per second and request; 0: healthy, but never a token"),
     Option("max_tokens", "int", 16, "tokens of a completion that does not say max_tokens"),
+    Option("completion_status", "int", 0, "HTTP status of completions, whatever they ask for; 0: tokens"),
     Option("busy_slots", "int", 0, "slots that /slots shows as busy beside those really at work"),
     Option("slots_reported", "int", None, "number of slots that /slots and /props claim, if not the true one"),
     Option("echo_prompts", "bool", False, "writes every prompt into the log, as a line of its own prefix"),

@@ -18,6 +18,7 @@ _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"
 _REASONS |= {500: "Internal Server Error", 503: "Service Unavailable"}
 _MAX_HEAD = 65536
 _MAX_BODY = 16 << 20
+_COMPLETIONS = ("/v1/completions", "/v1/chat/completions", "/completion", "/completions")
 
 
 def serve(engine: StandIn, listener: socket.socket) -> None:
@@ -101,7 +102,7 @@ class _Connection:
             self.at = time.time() if self._is_awaited() else 0.0
         if engine.values["answer_ms"]:
             time.sleep(engine.values["answer_ms"] / 1000)
-        if self.path in ("/v1/completions", "/v1/chat/completions", "/completion", "/completions"):
+        if self.path in _COMPLETIONS or self._is_triton:
             self._complete(body)
         elif self.method not in ("GET", "HEAD"):
             self._send_error(405 if self.path in _ROUTES else 404, f"{self.method} {self.path} is not served")
@@ -214,18 +215,27 @@ class _Connection:
         """Say the version as Triton does."""
         self._send_json({"name": "triton", "version": self.engine.values["version"]})
 
+    def stats(self) -> None:
+        """Say what was answered as Triton does: whole inferences, and each response of those that stream."""
+        engine = self.engine
+        responses = {"0": {"success": {"count": engine.steps}}}
+        stats = {"name": engine.model_name, "inference_count": engine.tokens, "response_stats": responses}
+        self._send_json({"model_stats": [stats]})
+
     def metrics(self) -> None:
         """Answer with the counters of each engine kind that the stand-in can play."""
         _, busy = self.engine.slots_shown()
         lines = [
             "# TYPE llamacpp:tokens_predicted_total counter",
             f"llamacpp:tokens_predicted_total {self.engine.tokens}",
+            "# TYPE llamacpp:n_decode_total counter",
+            f"llamacpp:n_decode_total {self.engine.steps}",
             "# TYPE llamacpp:requests_processing gauge",
             f"llamacpp:requests_processing {busy}",
             "# TYPE llamacpp:requests_deferred gauge",
             f"llamacpp:requests_deferred {self.engine.waiting}",
             "# TYPE vllm:generation_tokens_total counter",
-            f'vllm:generation_tokens_total{{model_name="{self.engine.model_name}"}} {self.engine.tokens}.0',
+            f'vllm:generation_tokens_total{{model_name="{self.engine.model_name}"}} {self.engine.steps}.0',
             "# TYPE vllm:num_requests_running gauge",
             f'vllm:num_requests_running{{model_name="{self.engine.model_name}"}} {busy}.0',
             "# TYPE vllm:num_requests_waiting gauge",
@@ -234,6 +244,8 @@ class _Connection:
             f"tgi_batch_current_size {busy}",
             "# TYPE tgi_queue_size gauge",
             f"tgi_queue_size {self.engine.waiting}",
+            "# TYPE tgi_batch_inference_success counter",
+            f'tgi_batch_inference_success{{method="decode"}} {self.engine.steps}',
             "# TYPE tgi_request_generated_tokens_sum counter",
             f"tgi_request_generated_tokens_sum {self.engine.tokens}",
         ]
@@ -247,6 +259,9 @@ class _Connection:
             return
         if self._refused_as_loading():
             return
+        if self.engine.values["completion_status"]:
+            self._send_error(self.engine.values["completion_status"], "told to fail")
+            return
         try:
             asked = json.loads(body or b"{}")
             wanted = int(asked.get("max_tokens") or asked.get("n_predict") or self.engine.values["max_tokens"])
@@ -257,12 +272,16 @@ class _Connection:
             prompt = asked.get("prompt") if "prompt" in asked else asked.get("messages")
             self.engine.log(f"slot launch_slot_: prompt: {json.dumps(prompt, ensure_ascii=False)}")
         with self.engine.slot():
-            if asked.get("stream"):
+            if asked.get("stream") or self._is_triton:
                 self._stream(wanted)
             else:
+                if self.engine.values["tokens_per_s"] <= 0:
+                    # It may never be answered, and was asked for all the same.
+                    self.engine.note_request(self.at, self.method, self.path, None)
                 for number in range(wanted):
                     self.engine.next_token(number)
                 self._send_json(self._whole(wanted))
+            self.engine.count_tokens(wanted)
 
     def _whole(self, count: int) -> dict[str, Any]:
         text = "".join(_token(number) for number in range(count))
@@ -272,6 +291,10 @@ class _Connection:
             "choices": [{"index": 0, "finish_reason": "length", **content}],
             "usage": _usage(count),
         }
+
+    @property
+    def _is_triton(self) -> bool:
+        return self.path.startswith("/v2/models/") and self.path.endswith("/generate_stream")
 
     @property
     def _is_chat(self) -> bool:
@@ -294,6 +317,13 @@ class _Connection:
             data = f"data: {text}\n\n".encode()
             self.peer.sendall(f"{len(data):x}\r\n".encode() + data + b"\r\n" if chunked else data)
 
+        if self._is_triton:
+            for number in range(count):
+                self.engine.next_token(number)
+                send(json.dumps({"model_name": self.path.split("/")[3], "text_output": _token(number)}))
+            if chunked:
+                self.peer.sendall(b"0\r\n\r\n")
+            return
         kind = "chat.completion.chunk" if self._is_chat else "text_completion"
         for number in range(count):
             self.engine.next_token(number)
@@ -327,6 +357,7 @@ _ROUTES = {
     "/version": _Connection.version,
     "/info": _Connection.info,
     "/v2": _Connection.triton,
+    "/v2/models/stats": _Connection.stats,
     "/v2/health/live": _Connection.live,
     "/v2/health/ready": _Connection.health,
 }

@@ -51,6 +51,8 @@ class StandIn:
         self.values = dict(settings.values)
         self.started = time.monotonic()
         self.changed = threading.Condition()
+        #: Steps, which are counted one by one, and tokens, which llama.cpp and TGI count at the end of a request.
+        self.steps = 0
         self.tokens = 0
         self.waiting = 0
         self._busy = 0
@@ -121,7 +123,12 @@ class StandIn:
         if number:
             time.sleep(1 / self.values["tokens_per_s"])
         with self._slot_free:
-            self.tokens += 1
+            self.steps += 1
+
+    def count_tokens(self, count: int) -> None:
+        """Note the tokens of a request that has ended."""
+        with self._slot_free:
+            self.tokens += count
 
     def wait_changed(self, timeout_s: float | None) -> None:
         """Block until the control file has changed something, or until ``timeout_s`` is over."""
