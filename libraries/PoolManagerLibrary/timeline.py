@@ -89,15 +89,14 @@ def timeline_svg(events: Sequence[SeenEvent], *, until: float) -> str:
 
 
 def story_of(events: Iterable[SeenEvent], pool_id: str) -> list[SeenEvent]:
-    """The events that belong into a pool's timeline: its own, and those of daemon, config and devices that concern it."""
-    return [
-        event for event in events if event.pool_id == pool_id or (event.pool_id is None and _concerns(event, pool_id))
-    ]
+    """The events of a pool's timeline: its own, and those of the daemon, its config and its devices that concern it."""
+    return [event for event in events if _concerns(event, pool_id)]
 
 
 def _concerns(event: SeenEvent, pool_id: str) -> bool:
-    named = [pool for key in ("pools", "added", "changed", "removed") for pool in event.details.get(key) or ()]
-    return event.kind in {"daemon", "gap"} or pool_id in named
+    if event.pool_id is not None or event.kind in {"daemon", "gap"}:
+        return event.pool_id in {pool_id, None}
+    return any(pool_id in (event.details.get(key) or ()) for key in ("pools", "added", "changed", "removed"))
 
 
 def _marks(kind: str, places: Sequence[tuple[float, SeenEvent]]) -> Iterator[str]:
