@@ -22,6 +22,7 @@ class FailureClass(StrEnum):
     device         not counted, not retried until the device is back
     memory         not counted, tried again as soon as the memory is free
     port           not counted, tried again as soon as the configured port is free
+    store          not counted, tried again as soon as the state directory can be written
     clean_exit     exit code 0 that nobody asked for: not counted; restarted only if so configured
     ============== ==========================================================================
     """
@@ -32,8 +33,12 @@ class FailureClass(StrEnum):
     DEVICE = "device"
     MEMORY = "memory"
     PORT = "port"
+    STORE = "store"
     CLEAN_EXIT = "clean_exit"
 
+
+#: Starts that were refused for want of something: none of them counts as a failure, and each is tried again by itself.
+REFUSALS = frozenset({FailureClass.MEMORY, FailureClass.PORT, FailureClass.STORE})
 
 _CLASS_OF_CODE: Mapping[Code, FailureClass] = {
     Code.MODEL_NOT_FOUND: FailureClass.CONFIGURATION,
@@ -47,6 +52,7 @@ _CLASS_OF_CODE: Mapping[Code, FailureClass] = {
     Code.GPU_REQUIRED: FailureClass.DEVICE,
     Code.INSUFFICIENT_VRAM: FailureClass.MEMORY,
     Code.INSUFFICIENT_RAM: FailureClass.MEMORY,
+    Code.STORE_UNAVAILABLE: FailureClass.STORE,
     Code.DRIVER_ERROR: FailureClass.DRIVER,
     Code.CUDA_ERROR: FailureClass.DRIVER,
 }

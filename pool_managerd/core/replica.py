@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from pool_managerd.core import restart
 from pool_managerd.core.errors import Code
-from pool_managerd.core.failures import Failure, FailureClass
+from pool_managerd.core.failures import REFUSALS, Failure, FailureClass
 from pool_managerd.core.phases import Phase
 from pool_managerd.core.restart import BreakerState, Next, RestartHistory, RestartPolicy, Verdict
 
@@ -103,7 +103,7 @@ class ReplicaState:
     """All that decides what a replica does next. Times are wall-clock seconds since the epoch.
 
     :param after_stop: what follows once the process is gone; ``None`` for plain ``stopped``.
-    :param refusals: starts refused in a row for want of memory, a port or a device.
+    :param refusals: starts refused in a row for want of memory, a port, a device or the store.
     """
 
     phase: Phase = Phase.STOPPED
@@ -120,10 +120,10 @@ class ReplicaState:
 
     @property
     def waits_for(self) -> FailureClass | None:
-        """What a replica at rest waits for: memory, a port or a device, where that is why it is not running."""
+        """What a replica at rest waits for (memory, a port, a device, the store), where it does not run for that."""
         if self.failure is None or self.phase not in {Phase.BACKOFF, Phase.FAILED}:
             return None
-        waiting = {FailureClass.MEMORY, FailureClass.PORT, FailureClass.DEVICE}
+        waiting = REFUSALS | {FailureClass.DEVICE}
         return self.failure.failure_class if self.failure.failure_class in waiting else None
 
     def ready_for_ms(self, now: float) -> float:
@@ -208,7 +208,7 @@ def _start_after_stop(state: ReplicaState, given: Input, _policy: RestartPolicy,
 
 def _timer(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
     failure_class = state.failure.failure_class if state.failure else FailureClass.CRASH
-    refused = failure_class in {FailureClass.MEMORY, FailureClass.PORT}
+    refused = failure_class in REFUSALS
     cause = StartCause.RECHECK if refused else StartCause.RESTART
     if gate := _gate(state, given, policy, now):
         return gate
@@ -339,7 +339,7 @@ def _failed(state: ReplicaState, given: Input, policy: RestartPolicy, now: float
     failure = given.failure
     if failure is None:
         raise ValueError("a FAILED signal needs its failure")
-    refusal = failure.failure_class in {FailureClass.MEMORY, FailureClass.PORT}
+    refusal = failure.failure_class in REFUSALS
     refusals = state.refusals + 1 if refusal else 0
     if state.drain is DrainCause.DRIVER and state.after_stop is not None:
         # The failure that began this drain was judged already; that the engine now ended adds nothing.

@@ -176,6 +176,13 @@ def recent(times: tuple[float, ...], now: float, window_ms: int) -> tuple[float,
     return tuple(at for at in times if at > now - window_ms / 1000)
 
 
+_WAITED_FOR = {
+    FailureClass.MEMORY: "the memory is free",
+    FailureClass.PORT: "the port is free",
+    FailureClass.STORE: "the state directory can be written",
+}
+
+
 def after_failure(
     history: RestartHistory,
     policy: RestartPolicy,
@@ -199,12 +206,12 @@ def after_failure(
             return history, Verdict(Next.FAILED, "the configuration is at fault: not retried until the operator acts")
         case FailureClass.DEVICE:
             return history, Verdict(Next.FAILED, "the device is not usable: started again once it is back")
-        case FailureClass.MEMORY | FailureClass.PORT:
-            what = "the memory" if failure_class is FailureClass.MEMORY else "the port"
+        case FailureClass.MEMORY | FailureClass.PORT | FailureClass.STORE:
+            what = _WAITED_FOR[failure_class]
             delay = backoff_ms(policy, refusals, driver=False, spread=spread)
             return history, Verdict(
                 Next.BACKOFF,
-                f"not counted as a failure: started as soon as {what} is free, next full attempt in {delay} ms",
+                f"not counted as a failure: started as soon as {what}, next full attempt in {delay} ms",
                 at=now + delay / 1000,
                 delay_ms=delay,
             )

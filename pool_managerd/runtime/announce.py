@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
-from pool_managerd.core.failures import Failure, FailureClass
+from pool_managerd.core.failures import REFUSALS, Failure, FailureClass
 from pool_managerd.core.phases import COMING_UP, Phase
 from pool_managerd.core.replica import DrainCause, Input, ReplicaState, Signal, StartCause, Step
 from pool_managerd.core.restart import (
@@ -202,11 +202,11 @@ def _storm(replica: Replica, before: ReplicaState, taken: Step, failure: Failure
 
 
 def _scheduled(replica: Replica, taken: Step) -> None:
-    """A restart after a counted failure, once no process is left; a start that waits for memory or a port is none."""
+    """A restart after a counted failure, once no process is left; a start that was refused is none."""
     verdict, failure = taken.verdict, taken.state.failure
     if verdict is None or failure is None or verdict.next is not Next.BACKOFF or verdict.at is None:
         return
-    if failure.failure_class in {FailureClass.MEMORY, FailureClass.PORT}:
+    if failure.failure_class in REFUSALS:
         return
     history = taken.state.history
     details = {

@@ -10,7 +10,9 @@ from pool_managerd.config import Config, PoolConfig
 from pool_managerd.config_diff import ConfigDiff
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
+from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import Desired
+from pool_managerd.core.replica import Input, Signal
 from pool_managerd.core.status import ConfigChanges
 from pool_managerd.runtime.device_events import DeviceEvents
 from pool_managerd.runtime.draining import PoolDrain
@@ -95,11 +97,13 @@ class Registry:
             )
 
     def write_anew(self) -> None:
-        """Write the pid and handoff files of all engines again, and what leads to their logs."""
+        """Write the files of all engines again that others read, and start what waits for the state directory."""
         for pool in self.pools.values():
             self.link_log(pool.config)
             for replica in pool.replicas.values():
                 replica.files.write_anew()
+                if replica.state.waits_for is FailureClass.STORE:
+                    replica.signal(Input(Signal.RECHECK, reason="the state directory can be written again"))
 
     # -- the start -------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ _CODES = {
     FailureClass.DEVICE: Code.GPU_UNAVAILABLE,
     FailureClass.MEMORY: Code.INSUFFICIENT_VRAM,
     FailureClass.PORT: Code.SPAWN_FAILED,
+    FailureClass.STORE: Code.STORE_UNAVAILABLE,
     FailureClass.CLEAN_EXIT: Code.ENGINE_EXITED,
 }
 

@@ -7,7 +7,7 @@ from core_strategies import DEFAULTS, Life, failure, policies, spreads
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_managerd.core.failures import FailureClass
+from pool_managerd.core.failures import REFUSALS, FailureClass
 from pool_managerd.core.phases import Phase
 from pool_managerd.core.replica import Input, Signal
 from pool_managerd.core.restart import (
@@ -184,14 +184,12 @@ def test_failures_are_forgotten_only_after_a_stable_time():
     assert life.state.history.state is BreakerState.CLOSED
 
 
-@pytest.mark.parametrize(
-    "failure_class", [FailureClass.CONFIGURATION, FailureClass.DEVICE, FailureClass.MEMORY, FailureClass.PORT]
-)
+@pytest.mark.parametrize("failure_class", [FailureClass.CONFIGURATION, FailureClass.DEVICE, *REFUSALS])
 @given(history=histories, now=times)
 def test_what_is_no_crash_is_not_counted(failure_class, history, now):
     after, verdict = after_failure(history, DEFAULTS, failure_class=failure_class, now=now, ready_for_ms=0, spread=0)
     assert after == history
-    waits = failure_class in {FailureClass.MEMORY, FailureClass.PORT}
+    waits = failure_class in REFUSALS
     assert verdict.next is (Next.BACKOFF if waits else Next.FAILED)
 
 

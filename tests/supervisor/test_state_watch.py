@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 
 import pytest
 from supervisor_world import World, alive, until
 
 from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.failures import FailureClass
 from pool_managerd.runtime.files import StateDir
 from pool_managerd.runtime.state_watch import StateWatch
 
@@ -102,3 +105,19 @@ async def test_a_lost_lock_or_id_is_written_anew(place):
             (here.state / name).unlink()
             await until(lambda name=name: (here.state / name).exists())
         await whole(here, w)
+
+
+async def test_an_engine_that_ends_meanwhile_is_started_as_soon_as_the_directory_is_back_and_nothing_is_counted(place):
+    here = place()
+    async with watched(here) as w:
+        shutil.rmtree(here.state)
+        os.kill(w.replica().run.process.pid, signal.SIGKILL)
+        await until(lambda: w.replica().state.waits_for is FailureClass.STORE)
+        history = w.replica().state.history
+        assert (w.replica().state.failure.code, history.failures) == (Code.STORE_UNAVAILABLE, 1)
+        await until(lambda: len(w.of("preload", to="failed")) > 2)
+        assert w.replica().state.history.failures == 1
+        here.state.mkdir()
+        await w.phase("ready")
+        await whole(here, w)
+        assert w.replica().state.history.restart_count == 1
