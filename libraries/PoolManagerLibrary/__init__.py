@@ -15,6 +15,7 @@ from PoolManagerLibrary.keywords.cli import CliKeywords
 from PoolManagerLibrary.keywords.completions import CompletionKeywords
 from PoolManagerLibrary.keywords.config_texts import ConfigTextKeywords
 from PoolManagerLibrary.keywords.contract import ContractKeywords
+from PoolManagerLibrary.keywords.crowds import CrowdKeywords
 from PoolManagerLibrary.keywords.daemon import DaemonKeywords
 from PoolManagerLibrary.keywords.daemon_config import DaemonConfigKeywords
 from PoolManagerLibrary.keywords.daemon_log import DaemonLogKeywords
@@ -140,6 +141,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             CompletionKeywords,
             ConfigTextKeywords,
             ContractKeywords,
+            CrowdKeywords,
             DaemonConfigKeywords,
             DaemonKeywords,
             DaemonLogKeywords,
