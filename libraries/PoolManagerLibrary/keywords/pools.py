@@ -87,7 +87,9 @@ class PoolKeywords(Keywords):
         """
         pool = self.scenario.pool(name)
         changed = {
-            (f"simulated.{key}" if key in SIMULATED_SHORTHANDS else key): (None if value in {None, "None"} else value)
+            (f"simulated.{key}" if key in SIMULATED_SHORTHANDS else key): (
+                None if value is None or value == "None" else value
+            )
             for key, value in settings.items()
         }
         table = merge(pool.settings, nest(changed))
