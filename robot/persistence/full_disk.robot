@@ -42,8 +42,8 @@ Ready says that the store is unavailable
 
 Its restart is tried
     [Documentation]    A process is made, whatever becomes of it with no room for its log.
+    Wait For Event    crashing    within=3 s    kind=phase    to=backoff    code=ENGINE_EXITED
     Wait For Event    crashing    within=3 s    kind=phase    to=starting    details.restart_count=1
-    Pool Should Show    crashing    last_error.code ENGINE_EXITED
 
 The lease that was granted before is still listed
     Listed Leases Should Be Those Held    calm
