@@ -21,7 +21,7 @@ from pool_managerd.core import restart
 from pool_managerd.core.errors import Code
 from pool_managerd.core.failures import REFUSALS, Failure, FailureClass
 from pool_managerd.core.phases import Phase
-from pool_managerd.core.restart import BreakerState, Next, RestartHistory, RestartPolicy, Verdict
+from pool_managerd.core.restart import BreakerState, Burst, Next, RestartHistory, RestartPolicy, Verdict
 
 
 class Signal(StrEnum):
@@ -104,6 +104,7 @@ class ReplicaState:
 
     :param after_stop: what follows once the process is gone; ``None`` for plain ``stopped``.
     :param refusals: starts refused in a row for want of memory, a port, a device or the store.
+    :param outlook: what follows the failure and why, in words; ``None`` where it does not hold any more.
     """
 
     phase: Phase = Phase.STOPPED
@@ -117,6 +118,7 @@ class ReplicaState:
     drain: DrainCause | None = None
     after_stop: Verdict | None = None
     refusals: int = 0
+    outlook: str | None = None
 
     @property
     def waits_for(self) -> FailureClass | None:
@@ -136,14 +138,14 @@ class Step:
     """What a signal led to.
 
     :param verdict: the restart policy's verdict, where a failure was judged.
-    :param storm_warning: a warning in words, where a restart is one of many.
+    :param storm_warning: the restarts of the last while, where this one makes them too many.
     """
 
     state: ReplicaState
     actions: tuple[Action, ...] = ()
     reason: str = ""
     verdict: Verdict | None = None
-    storm_warning: str | None = None
+    storm_warning: Burst | None = None
 
 
 Rule = Callable[[ReplicaState, Input, RestartPolicy, float], Step]
@@ -175,6 +177,7 @@ def _begin(state: ReplicaState, cause: StartCause, policy: RestartPolicy, now: f
         ready_since=None,
         drain=None,
         after_stop=None,
+        outlook=None,
     )
     return Step(begun, (Action.PREFLIGHT,), reason, storm_warning=warning)
 
@@ -193,8 +196,9 @@ def _gate(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) 
         return None
     if not restart.is_open(history, now):
         return _half_open(state, given, policy, now)
-    waiting = replace(_to(state, Phase.CIRCUIT_OPEN, now), next_restart_at=history.open_until)
-    return Step(waiting, (Action.ARM_TIMER,), "the circuit is open: no start before its time is over")
+    reason = "the circuit is open: no start before its time is over, then one trial; the operator can reset it"
+    waiting = replace(_to(state, Phase.CIRCUIT_OPEN, now), next_restart_at=history.open_until, outlook=reason)
+    return Step(waiting, (Action.ARM_TIMER,), reason)
 
 
 def _start_after_stop(state: ReplicaState, given: Input, _policy: RestartPolicy, _now: float) -> Step:
@@ -203,14 +207,14 @@ def _start_after_stop(state: ReplicaState, given: Input, _policy: RestartPolicy,
         return Step(state, reason="it is drained, and the drain was not cancelled")
     reason = given.reason or f"start by {given.start}"
     wanted = Verdict(Next.START, f"{reason}, once the old process is gone")
-    return Step(replace(state, after_stop=wanted), (), wanted.reason)
+    return Step(replace(state, after_stop=wanted, outlook=wanted.reason), (), wanted.reason)
 
 
 def _timer(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
     failure_class = state.failure.failure_class if state.failure else FailureClass.CRASH
     refused = failure_class in REFUSALS
     cause = StartCause.RECHECK if refused else StartCause.RESTART
-    if gate := _gate(state, given, policy, now):
+    if gate := _gate(state, replace(given, start=cause), policy, now):
         return gate
     return _begin(state, cause, policy, now, given.reason or "the backoff is over")
 
@@ -218,19 +222,28 @@ def _timer(state: ReplicaState, given: Input, policy: RestartPolicy, now: float)
 def _recheck(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
     if state.waits_for is None:
         return Step(state, reason="nothing is waited for")
-    if gate := _gate(state, given, policy, now):
+    # A device that was lost took a running engine along: that one is restarted. Any other start was only put off.
+    cause = StartCause.RESTART if state.refusals == 0 else StartCause.RECHECK
+    if gate := _gate(state, replace(given, start=cause), policy, now):
         return gate
-    return _begin(state, StartCause.RECHECK, policy, now, given.reason or "what was missing is there")
+    if cause is StartCause.RESTART and (limited := restart.at_limit(state.history, policy, now)):
+        if state.phase is Phase.BACKOFF:
+            return Step(state, reason="it is back, and restarted when the rate window allows it")
+        return replace(_follow(replace(state, outlook=limited.reason), limited, policy, now), verdict=limited)
+    return _begin(state, cause, policy, now, given.reason or "what was missing is there")
 
 
-def _half_open(state: ReplicaState, _given: Input, _policy: RestartPolicy, now: float) -> Step:
+def _half_open(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
+    """The trial is the supervisor's own start, unless it is an operator who asks for it."""
+    cause = StartCause.OPERATOR if given.signal is Signal.START else StartCause.TRIAL
     history = restart.half_open(state.history)
-    turned = replace(_to(state, Phase.HALF_OPEN, now), history=history, next_restart_at=None)
+    turned = replace(_to(state, Phase.HALF_OPEN, now), history=history, next_restart_at=None, start=cause)
     return Step(turned, (Action.BEGIN_TRIAL,), "the circuit's open time is over: one trial start")
 
 
 def _trial(state: ReplicaState, _given: Input, policy: RestartPolicy, now: float) -> Step:
-    return _begin(state, StartCause.TRIAL, policy, now, "the trial start of a half-open circuit")
+    cause = StartCause.OPERATOR if state.start is StartCause.OPERATOR else StartCause.TRIAL
+    return _begin(state, cause, policy, now, "the trial start of a half-open circuit")
 
 
 def _preflight_passed(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
@@ -246,7 +259,7 @@ def _became_ready(state: ReplicaState, given: Input, _policy: RestartPolicy, now
     phase = Phase.READY if state.drain is None else Phase.DRAINING
     # An adopted engine that was Ready before has been so without a break.
     since = now if state.ready_since is None else state.ready_since
-    ready = replace(_to(state, phase, now), ready_since=since, failure=None, failed_at=None, refusals=0)
+    ready = replace(_to(state, phase, now), ready_since=since, failure=None, failed_at=None, refusals=0, outlook=None)
     return Step(ready, (Action.WATCH,), given.reason or "readiness and residency checks passed")
 
 
@@ -275,7 +288,7 @@ def _drain_broken(state: ReplicaState, given: Input, _policy: RestartPolicy, _no
     if state.drain is not DrainCause.DRIVER or given.drain is not DrainCause.OPERATOR:
         return Step(state, reason="it is drained already")
     stays = Verdict(Next.STOPPED, given.reason or "it is drained by its operator")
-    return Step(replace(state, after_stop=stays), (), stays.reason)
+    return Step(replace(state, after_stop=stays, outlook=stays.reason), (), stays.reason)
 
 
 def _drain(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
@@ -291,7 +304,9 @@ def _undrain(state: ReplicaState, given: Input, _policy: RestartPolicy, now: flo
 
 def _rest(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float) -> Step:
     """Stop what has no process."""
-    at_rest = replace(_to(state, Phase.STOPPED, now), next_restart_at=None, after_stop=None, drain=None, refusals=0)
+    at_rest = replace(
+        _to(state, Phase.STOPPED, now), next_restart_at=None, after_stop=None, drain=None, refusals=0, outlook=None
+    )
     return Step(at_rest, (Action.CANCEL_PREFLIGHT,), given.reason or "stopped")
 
 
@@ -299,13 +314,16 @@ def _stop(state: ReplicaState, given: Input, _policy: RestartPolicy, now: float)
     """Stop what has a process. A driver error's own verdict is kept; an operator's stop overrides any."""
     keeps = state.drain is DrainCause.DRIVER and given.drain is DrainCause.DRIVER
     stopping = replace(
-        _to(state, Phase.STOPPING, now), after_stop=state.after_stop if keeps else None, next_restart_at=None
+        _to(state, Phase.STOPPING, now),
+        after_stop=state.after_stop if keeps else None,
+        next_restart_at=None,
+        outlook=state.outlook if keeps else None,
     )
     return Step(stopping, (Action.STOP_PROCESS,), given.reason or "stop")
 
 
 def _stop_again(state: ReplicaState, given: Input, _policy: RestartPolicy, _now: float) -> Step:
-    return Step(replace(state, after_stop=None), (), given.reason or "no restart after this stop")
+    return Step(replace(state, after_stop=None, outlook=None), (), given.reason or "no restart after this stop")
 
 
 def _gone(state: ReplicaState, given: Input, policy: RestartPolicy, now: float) -> Step:
@@ -339,7 +357,8 @@ def _failed(state: ReplicaState, given: Input, policy: RestartPolicy, now: float
     failure = given.failure
     if failure is None:
         raise ValueError("a FAILED signal needs its failure")
-    refusal = failure.failure_class in REFUSALS
+    put_off = failure.failure_class is FailureClass.DEVICE and state.phase is Phase.PREFLIGHT
+    refusal = put_off or failure.failure_class in REFUSALS
     refusals = state.refusals + 1 if refusal else 0
     if state.drain is DrainCause.DRIVER and state.after_stop is not None:
         # The failure that began this drain was judged already; that the engine now ended adds nothing.
@@ -361,7 +380,9 @@ def _failed(state: ReplicaState, given: Input, policy: RestartPolicy, now: float
         if state.drain in {DrainCause.OPERATOR, DrainCause.RELOAD}:
             verdict = Verdict(Next.STOPPED, f"it ended while it was drained for {state.drain}")
     failed_at = state.failed_at if failure is state.failure else now
-    judged = replace(state, history=history, failure=failure, failed_at=failed_at, refusals=refusals)
+    judged = replace(
+        state, history=history, failure=failure, failed_at=failed_at, refusals=refusals, outlook=verdict.reason
+    )
     if not given.process_left:
         done = _follow(replace(judged, after_stop=None, drain=None), verdict, policy, now)
         return replace(done, actions=(Action.CLEAR_PROCESS, *done.actions), verdict=verdict)
@@ -391,7 +412,8 @@ def _reset(state: ReplicaState, given: Input, policy: RestartPolicy, now: float)
     if state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN, Phase.FAILED, Phase.HALF_OPEN}:
         return _begin(reset, StartCause.OPERATOR, policy, now, given.reason or "the circuit was reset")
     if state.after_stop is not None and state.after_stop.next is not Next.STOPPED:
-        reset = replace(reset, after_stop=Verdict(Next.START, "the circuit was reset"))
+        wanted = Verdict(Next.START, "the circuit was reset: started once the old process is gone")
+        reset = replace(reset, after_stop=wanted, outlook=wanted.reason)
     return Step(reset, reason="the circuit was reset")
 
 

@@ -9,6 +9,7 @@ The breaker stops *starts*. It never takes a Ready replica out of service.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -119,6 +120,17 @@ class RestartHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class Burst:
+    """So many restarts within the last ``window_ms``."""
+
+    restarts: int
+    window_ms: int
+
+    def __str__(self) -> str:
+        return f"{self.restarts} restarts within {self.window_ms / 1000:g} s"
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What follows a failure, and why.
 
@@ -127,6 +139,7 @@ class Verdict:
     :param storm: ``restart_storm`` or ``oom_storm`` where one was found, else ``None``.
     :param opened: whether this verdict opened (or reopened) the breaker.
     :param rate_limited: whether the rate window, not the backoff, set the delay.
+    :param burst: the restarts that were counted for a storm or for the rate limit.
     """
 
     next: Next
@@ -136,6 +149,7 @@ class Verdict:
     storm: str | None = None
     opened: bool = False
     rate_limited: bool = False
+    burst: Burst | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For the store."""
@@ -166,14 +180,17 @@ def backoff_ms(policy: RestartPolicy, consecutive: int, *, driver: bool, spread:
     base = min(base, float(policy.max_ms))
     if driver:
         base *= policy.driver_factor
-    base = max(float(policy.floor_ms), min(base, float(policy.max_ms)))
-    jittered = base * (1 + policy.jitter * max(-1.0, min(1.0, spread)))
-    return round(max(float(policy.floor_ms), min(jittered, float(policy.max_ms))))
+    floor, cap = float(policy.floor_ms), float(policy.max_ms)
+    base = max(floor, min(base, cap))
+    # What floor and cap leave of the jitter's range is used evenly: many delays at the cap differ, too.
+    low = max(floor, min(base * (1 - policy.jitter), cap))
+    high = max(floor, min(base * (1 + policy.jitter), cap))
+    return round(low + (high - low) * (max(-1.0, min(1.0, spread)) + 1) / 2)
 
 
 def recent(times: tuple[float, ...], now: float, window_ms: int) -> tuple[float, ...]:
-    """Those of ``times`` that lie within the last ``window_ms``."""
-    return tuple(at for at in times if at > now - window_ms / 1000)
+    """Those of ``times`` that lie within the last ``window_ms``; none that a clock set back has left in the future."""
+    return tuple(at for at in times if now - window_ms / 1000 < at <= now)
 
 
 _WAITED_FOR = {
@@ -203,9 +220,10 @@ def after_failure(
     """
     match failure_class:
         case FailureClass.CONFIGURATION:
-            return history, Verdict(Next.FAILED, "the configuration is at fault: not retried until the operator acts")
+            reason = "not retried until the operator has put it right and preloads the pool or reloads the config"
+            return history, Verdict(Next.FAILED, reason)
         case FailureClass.DEVICE:
-            return history, Verdict(Next.FAILED, "the device is not usable: started again once it is back")
+            return history, Verdict(Next.FAILED, "the device is not usable: started by itself once it is back")
         case FailureClass.MEMORY | FailureClass.PORT | FailureClass.STORE:
             what = _WAITED_FOR[failure_class]
             delay = backoff_ms(policy, refusals, driver=False, spread=spread)
@@ -227,12 +245,13 @@ def _after_clean_exit(
 ) -> tuple[RestartHistory, Verdict]:
     """Not a failure; but an engine that ends again and again must not be restarted without bounds either."""
     if policy.on_exit_zero != "restart":
-        return history, Verdict(Next.STOPPED, 'exit code 0 is not a failure and on_exit_zero is "stop"')
+        reason = 'exit code 0 is not a failure and on_exit_zero is "stop": started again when the pool is preloaded'
+        return history, Verdict(Next.STOPPED, reason)
     if (storm := _storm(history, policy, now)) is not None:
-        return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, storm, "restart_storm")
+        return _open_for(history, policy, now, storm)
     delay = backoff_ms(policy, 1, driver=False, spread=spread)
     reason = f'on_exit_zero is "restart": started again in {delay} ms'
-    return history, _delayed(history, policy, now, delay, reason, None)
+    return history, _delayed(history, policy, now, delay, reason)
 
 
 def _count(
@@ -260,84 +279,99 @@ def _after_counted(
     history: RestartHistory, policy: RestartPolicy, failure_class: FailureClass, now: float, spread: float
 ) -> tuple[RestartHistory, Verdict]:
     driver = failure_class is FailureClass.DRIVER
-    oom_storm = "oom_storm" if len(history.oom_times) == OOM_STORM else None
+    kind = BreakerKind.DRIVER if driver else BreakerKind.GENERAL
+    oom_storm = _burst(history, now, policy.rate_window_ms) if len(history.oom_times) == OOM_STORM else None
+    why, open_ms = None, policy.breaker_open_ms
     if history.state is BreakerState.HALF_OPEN:
         open_ms = min(max(history.last_open_ms * 2, policy.breaker_open_ms), policy.breaker_max_open_ms)
-        kind = BreakerKind.DRIVER if driver else BreakerKind.GENERAL
-        return _open(history, kind, now, open_ms, "the trial start failed", oom_storm)
-    if driver and history.driver_failures >= policy.breaker_driver_failures:
-        reason = f"{history.driver_failures} consecutive driver failures"
-        return _open(history, BreakerKind.DRIVER, now, policy.breaker_open_ms, reason, oom_storm)
-    if not driver and history.failures >= policy.breaker_failures:
-        reason = f"{history.failures} consecutive failures"
-        return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, reason, oom_storm)
-    if (storm := _storm(history, policy, now)) is not None:
-        return _open(history, BreakerKind.GENERAL, now, policy.breaker_open_ms, storm, "restart_storm")
-    return history, _backoff(history, policy, now, spread, driver=driver, storm=oom_storm)
+        why = "the trial start failed"
+    elif driver and history.driver_failures >= policy.breaker_driver_failures:
+        why = f"{history.driver_failures} consecutive driver failures"
+    elif not driver and history.failures >= policy.breaker_failures:
+        why = f"{history.failures} consecutive failures"
+    if why is not None:
+        history, verdict = _open(history, policy, kind, now, open_ms, why)
+    elif (storm := _storm(history, policy, now)) is not None:
+        return _open_for(history, policy, now, storm)
+    else:
+        verdict = _backoff(history, policy, now, spread, driver=driver)
+    if oom_storm is not None:
+        verdict = replace(verdict, storm="oom_storm", burst=oom_storm)
+    return history, verdict
 
 
-def _storm(history: RestartHistory, policy: RestartPolicy, now: float) -> str | None:
-    """Whether there were so many restarts that the breaker opens: why, in words."""
-    in_storm = recent(history.restarts, now, policy.storm_open_window_ms)
-    if len(in_storm) < policy.storm_open:
-        return None
-    return f"{len(in_storm)} restarts within {policy.storm_open_window_ms / 1000:g} s"
+def _burst(history: RestartHistory, now: float, window_ms: int) -> Burst:
+    return Burst(len(recent(history.restarts, now, window_ms)), window_ms)
+
+
+def _storm(history: RestartHistory, policy: RestartPolicy, now: float) -> Burst | None:
+    """The restarts of the last while, if they are so many that the breaker opens."""
+    burst = _burst(history, now, policy.storm_open_window_ms)
+    return burst if burst.restarts >= policy.storm_open else None
+
+
+def _open_for(
+    history: RestartHistory, policy: RestartPolicy, now: float, storm: Burst
+) -> tuple[RestartHistory, Verdict]:
+    history, verdict = _open(history, policy, BreakerKind.GENERAL, now, policy.breaker_open_ms, str(storm))
+    return history, replace(verdict, storm="restart_storm", burst=storm)
 
 
 def _open(
-    history: RestartHistory, kind: BreakerKind, now: float, open_ms: int, why: str, storm: str | None
+    history: RestartHistory, policy: RestartPolicy, kind: BreakerKind, now: float, open_ms: int, why: str
 ) -> tuple[RestartHistory, Verdict]:
     until = now + open_ms / 1000
     opened = replace(history, state=BreakerState.OPEN, kind=kind, open_until=until, last_open_ms=open_ms)
     verdict = Verdict(
         Next.CIRCUIT_OPEN,
-        f"circuit opened: {why}; no start for {open_ms} ms, then one trial",
+        f"circuit opened: {why}; no start for {open_ms} ms, then one trial, which closes it after "
+        f"{policy.breaker_stable_ms / 1000:g} s Ready; the operator can reset it",
         at=until,
         delay_ms=open_ms,
-        storm=storm,
         opened=True,
     )
     return opened, verdict
 
 
-def _backoff(
-    history: RestartHistory, policy: RestartPolicy, now: float, spread: float, *, driver: bool, storm: str | None
-) -> Verdict:
+def _backoff(history: RestartHistory, policy: RestartPolicy, now: float, spread: float, *, driver: bool) -> Verdict:
     consecutive = history.failures + history.driver_failures
     delay = backoff_ms(policy, consecutive, driver=driver, spread=spread)
-    return _delayed(history, policy, now, delay, f"failure {consecutive} in a row: restart in {delay} ms", storm)
+    reason = (
+        f"failure {consecutive} in a row: restart in {delay} ms; "
+        f"{policy.stable_ms / 1000:g} s Ready make the next failure the first again"
+    )
+    return _delayed(history, policy, now, delay, reason)
 
 
-def _delayed(
-    history: RestartHistory, policy: RestartPolicy, now: float, delay: int, reason: str, storm: str | None
-) -> Verdict:
+def _delayed(history: RestartHistory, policy: RestartPolicy, now: float, delay: int, reason: str) -> Verdict:
     """A restart after ``delay`` milliseconds, or as soon as the rate window allows it, if that is later."""
     at = now + delay / 1000
+    limited = at_limit(history, policy, now)
+    if limited is not None and limited.at is not None and limited.at > at:
+        return limited
+    return Verdict(Next.BACKOFF, reason, at=at, delay_ms=delay)
+
+
+def at_limit(history: RestartHistory, policy: RestartPolicy, now: float) -> Verdict | None:
+    """When the rate window allows the next restart; ``None`` if it allows one now."""
     window = recent(history.restarts, now, policy.rate_window_ms)
-    limited = False
-    if len(window) >= policy.rate:
-        # The window allows the next start when its oldest of the last `rate` restarts has left it.
-        allowed = window[len(window) - policy.rate] + policy.rate_window_ms / 1000
-        if allowed > at:
-            limited = True
-            at = allowed
-            delay = round((at - now) * 1000)
-            reason = (
-                f"{len(window)} restarts within {policy.rate_window_ms / 1000:g} s reach the limit of {policy.rate}: "
-                f"restart in {delay} ms"
-            )
-    return Verdict(Next.BACKOFF, reason, at=at, delay_ms=delay, storm=storm, rate_limited=limited)
+    if len(window) < policy.rate:
+        return None
+    # The window allows the next start when its oldest of the last `rate` restarts has left it.
+    allowed = window[len(window) - policy.rate] + policy.rate_window_ms / 1000
+    delay = math.ceil((allowed - now) * 1000)
+    burst = Burst(len(window), policy.rate_window_ms)
+    reason = f"{burst} reach the limit of {policy.rate}: restart in {delay} ms, when the window allows it"
+    return Verdict(Next.BACKOFF, reason, at=allowed, delay_ms=delay, rate_limited=True, burst=burst)
 
 
-def after_restart(history: RestartHistory, policy: RestartPolicy, now: float) -> tuple[RestartHistory, str | None]:
-    """Note that the supervisor restarts the replica now. The second value is a storm warning in words, or ``None``."""
+def after_restart(history: RestartHistory, policy: RestartPolicy, now: float) -> tuple[RestartHistory, Burst | None]:
+    """Note that the supervisor restarts the replica now. The second value are the restarts to warn of, or ``None``."""
     kept_ms = max(policy.rate_window_ms, policy.storm_open_window_ms)
     restarts = (*recent(history.restarts, now, kept_ms), now)
     history = replace(history, restarts=restarts, restart_count=history.restart_count + 1)
-    count = len(recent(restarts, now, policy.rate_window_ms))
-    if count > policy.storm_warn:
-        return history, f"{count} restarts within {policy.rate_window_ms / 1000:g} s"
-    return history, None
+    burst = _burst(history, now, policy.rate_window_ms)
+    return history, burst if burst.restarts > policy.storm_warn else None
 
 
 def is_open(history: RestartHistory, now: float) -> bool:

@@ -34,6 +34,7 @@ class ReplicaGauges:
     :param probe_failures: failed liveness probes since the daemon's start, whichever engine it was.
     :param vram_used: bytes that its process tree holds, by device UUID; empty without a process.
     :param ram_used: resident bytes of its process tree; ``None`` without a process.
+    :param next_restart: wall time of its next start, seconds since the epoch; ``None`` while none is waited for.
     """
 
     pool_id: str
@@ -45,6 +46,7 @@ class ReplicaGauges:
     probe_failures: int = 0
     vram_used: Mapping[str, int] = field(default_factory=dict)
     ram_used: int | None = None
+    next_restart: float | None = None
 
 
 class StateSource(Protocol):
@@ -172,6 +174,11 @@ class StateCollector(Collector):
         failures = CounterMetricFamily(PREFIX + "probe_failures", "Failed liveness probes.", labels=replica_labels)
         vram = _family("vram_used_bytes", "GPU memory that the engine's processes hold.", *replica_labels, "device")
         ram = _family("ram_used_bytes", "Resident host memory of the engine's processes.", *replica_labels)
+        start = _family(
+            "next_restart_timestamp_seconds",
+            "When the replica is started next; absent while none is due.",
+            *replica_labels,
+        )
         for replica in self._state().replica_gauges():
             labels = [replica.pool_id, replica.replica_id]
             for device in replica.devices:
@@ -183,7 +190,9 @@ class StateCollector(Collector):
                 vram.add_metric([*labels, device], used)
             if replica.ram_used is not None:
                 ram.add_metric(labels, replica.ram_used)
-        yield from (info, heartbeat, failures, vram, ram)
+            if replica.next_restart is not None:
+                start.add_metric(labels, replica.next_restart)
+        yield from (info, heartbeat, failures, vram, ram, start)
 
     def _devices(self) -> Iterator[Metric]:
         info = _family("device_info", "Index and name of the GPU; always 1.", "device", "index", "name")

@@ -13,12 +13,12 @@ from pool_managerd.core.phases import COMING_UP, Phase
 from pool_managerd.core.replica import DrainCause, Input, ReplicaState, Signal, StartCause, Step
 from pool_managerd.core.restart import (
     BreakerState,
+    Burst,
     Next,
     RestartHistory,
     RestartPolicy,
     Verdict,
     next_stable_ms,
-    recent,
 )
 from pool_managerd.core.times import rfc3339, rfc3339_or_none
 
@@ -53,7 +53,7 @@ def change(replica: Replica, before: ReplicaState, taken: Step, given: Input) ->
         _publish(replica, EventKind.PHASE, before.phase, after.phase, failure, taken.reason, details)
     _preload(replica, before, after, failure)
     _breaker(replica, before.history, after.history, taken.reason)
-    _storm(replica, before, taken, failure)
+    _storm(replica, before, taken)
     if after.phase is Phase.BACKOFF and before.phase is not Phase.BACKOFF:
         _scheduled(replica, taken)
 
@@ -177,28 +177,43 @@ def _breaker(replica: Replica, old: RestartHistory, new: RestartHistory, reason:
     _publish(replica, EventKind.BREAKER, old.state, new.state, None, reason, details)
 
 
-def _storm(replica: Replica, before: ReplicaState, taken: Step, failure: Failure | None) -> None:
-    policy = replica.policy
-    window_s = policy.rate_window_ms / 1000
-    history = taken.state.history
-    details: dict[str, Any] = {"restart_count": len(history.restarts), "time_window": window_s}
+def _storm(replica: Replica, before: ReplicaState, taken: Step) -> None:
     if taken.storm_warning is not None:
-        details["storm"] = "restart_storm"
-        _publish(replica, EventKind.STORM, None, "warning", None, taken.storm_warning, details)
+        _publish_storm(replica, "warning", "restart_storm", taken.storm_warning, str(taken.storm_warning))
     verdict = taken.verdict
-    if verdict is None or failure is None or before.after_stop is not None:
+    if verdict is None or verdict.burst is None or before.after_stop is not None:
         return
-    if verdict.storm is not None and history is not before.history:
-        hint = "lower context, slots or the model's size" if verdict.storm == "oom_storm" else None
-        details |= {"storm": verdict.storm, "hint": hint}
-        if verdict.storm == "restart_storm":
-            details["restart_count"] = len(recent(history.restarts, replica.host.clock(), policy.storm_open_window_ms))
-            details["time_window"] = policy.storm_open_window_ms / 1000
+    cause = None if taken.state.failure is None else taken.state.failure.cause
+    if verdict.storm is not None and taken.state.history is not before.history:
+        reason, hint = verdict.reason, None
+        if verdict.storm == "oom_storm":
+            window_s = replica.policy.rate_window_ms / 1000
+            reason = f"{len(taken.state.history.oom_times)} times out of memory within {window_s:g} s; {reason}"
+            hint = "lower context, slots (parallel) or the model's size"
         to = "opened" if verdict.opened else "warning"
-        _publish(replica, EventKind.STORM, None, to, failure, verdict.reason, details)
+        _publish_storm(replica, to, verdict.storm, verdict.burst, reason, hint=hint, cause=cause)
     if verdict.rate_limited:
-        details["storm"] = "restart_storm"
-        _publish(replica, EventKind.STORM, None, "rate_limited", None, verdict.reason, details)
+        _publish_storm(replica, "rate_limited", "restart_storm", verdict.burst, verdict.reason, cause=cause)
+
+
+def _publish_storm(
+    replica: Replica,
+    to: str,
+    storm: str,
+    burst: Burst,
+    reason: str,
+    *,
+    hint: str | None = None,
+    cause: str | None = None,
+) -> None:
+    details: dict[str, Any] = {
+        "storm": storm,
+        "restart_count": burst.restarts,
+        "time_window": burst.window_ms / 1000,
+        "cause": cause,
+        "hint": hint,
+    }
+    _publish(replica, EventKind.STORM, None, to, None, reason, details)
 
 
 def _scheduled(replica: Replica, taken: Step) -> None:
@@ -302,6 +317,7 @@ def replica_document(replica: Replica) -> dict[str, Any]:
         "next_restart_at": state.next_restart_at,
         "ready_since": state.ready_since,
         "refusals": state.refusals,
+        "outlook": state.outlook,
         "start": str(state.start),
         "drain": None if state.drain is None else str(state.drain),
         "after_stop": None if state.after_stop is None else state.after_stop.as_json(),
@@ -334,6 +350,7 @@ def state_from_document(doc: dict[str, Any]) -> ReplicaState:
         next_restart_at=doc["next_restart_at"],
         ready_since=doc["ready_since"],
         refusals=doc["refusals"],
+        outlook=doc.get("outlook"),
         start=StartCause(doc.get("start", StartCause.OPERATOR)),
         drain=None if doc.get("drain") is None else DrainCause(doc["drain"]),
         after_stop=None if doc.get("after_stop") is None else Verdict.from_json(doc["after_stop"]),

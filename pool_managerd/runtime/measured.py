@@ -64,6 +64,7 @@ class Measured:
             engine_version=replica.version,
             devices=tuple(replica.devices),
             probe_failures=replica.failed_probes,
+            next_restart=replica.state.next_restart_at,
         )
         if run is None:
             return known

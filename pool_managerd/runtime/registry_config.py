@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pool_managerd.config import Config, PoolConfig
 from pool_managerd.config_diff import ConfigDiff, diff
 from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import AT_REST, Desired, Phase
 from pool_managerd.core.replica import Input, Signal
 from pool_managerd.core.status import ConfigChange, ConfigChanges
@@ -102,6 +103,8 @@ class RegistryConfig:
                 self._add(config)
             elif config.id in found.changed:
                 self._change(pool, config, found)
+            else:
+                self._try_failed(pool)
         self.host.logs.configure(new.log.engine_log_max_bytes, new.log.engine_log_keep)
         if old.server.port_range != new.server.port_range:
             self.host.ports.set_range(new.server.port_range)
@@ -114,6 +117,17 @@ class RegistryConfig:
         pool.post()
         if pool.desired is Desired.RUNNING:
             pool.start_all(trigger="config", correlation_id=CORRELATION_ID.get())
+
+    @staticmethod
+    def _try_failed(pool: Pool) -> None:
+        """What failed for a missing file or the like may have been put right outside the config."""
+        if pool.desired is not Desired.RUNNING or pool.activity is not None:
+            return
+        for replica in pool.replicas.values():
+            failure = replica.state.failure
+            at_fault = failure is not None and failure.failure_class is FailureClass.CONFIGURATION
+            if replica.state.phase is Phase.FAILED and at_fault:
+                replica.start(Input(Signal.START, reason="the config was reloaded"), trigger="config")
 
     def _change(self, pool: Pool, config: PoolConfig, found: ConfigDiff) -> None:
         """Give a pool its new config; replicas whose spawn spec changed are replaced one after the other."""

@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import logging
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -187,7 +188,12 @@ class Replica:
     def fail(self, error: PoolManagerError | Failure, *, let_leases_end: bool = False) -> None:
         """Deliver a FAILED for an error that the shell met."""
         failure = error if isinstance(error, Failure) else Failure.from_error(error)
-        process = self.run.process if self.run is not None else None
+        process = None
+        if self.run is not None:
+            process = self.run.process
+            uptime_s = round(self.host.clock() - self.run.spawned_at, 3)
+            known = {"pid": process.pid, "uptime_seconds": uptime_s, "engine_version": self.run.version}
+            failure = replace(failure, details={**known, **failure.details})
         self.signal(
             Input(
                 Signal.FAILED,

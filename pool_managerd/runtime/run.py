@@ -91,9 +91,10 @@ class Run:
         self.heartbeat = now
 
     def note_failed_probe(self, now: float) -> None:
-        """Note a bad answer or none."""
+        """Note a bad answer or none: when, of all since the last good one."""
+        earlier = self.failed_probes if self.probe_failures else []
         self.probe_failures += 1
-        self.failed_probes = [*self.failed_probes[-9:], rfc3339(now)]
+        self.failed_probes = [*earlier, rfc3339(now)]
 
     def handoff(self) -> dict[str, Any]:
         """The handoff file's content: all that a client needs to use the engine."""

@@ -37,9 +37,13 @@ def replica_error(replica: Replica) -> LastError | None:
     failed_at = 0.0 if state.failed_at is None else state.failed_at
     if replica.warning is not None and replica.warned_at >= failed_at:
         return error_of(replica.warning, replica.warned_at)
-    if state.failure is not None:
-        return state.failure.last_error(failed_at)
-    return None
+    if state.failure is None:
+        return None
+    error = state.failure.last_error(failed_at)
+    if state.outlook is not None:
+        # What follows, when, and what resets it: only while that is still to come.
+        error.details["verdict"] = state.outlook
+    return error
 
 
 def error_of(error: PoolManagerError, at: float) -> LastError:

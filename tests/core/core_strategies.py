@@ -98,16 +98,37 @@ class Life:
         for signal in (Signal.PREFLIGHT_PASSED, Signal.SPAWNED, Signal.BECAME_READY):
             self.tell(Input(signal))
 
+    def progress(self) -> None:
+        """What comes next if nothing goes wrong."""
+        by_itself = {
+            Phase.PREFLIGHT: Signal.PREFLIGHT_PASSED,
+            Phase.STARTING: Signal.SPAWNED,
+            Phase.LOADING: Signal.BECAME_READY,
+            Phase.HALF_OPEN: Signal.TRIAL,
+        }
+        if self.state.phase in by_itself:
+            self.tell(Input(by_itself[self.state.phase]))
+        elif self.state.phase is Phase.STOPPING:
+            self.gone()
+        else:
+            self.wait_timer()
+
     def adopted(self) -> None:
         self.state = replace(self.state, phase=Phase.STOPPED)
         self.process = True
         self.tell(Input(Signal.ADOPTED))
 
 
+#: What the shell does by itself.
+SHELL = {"gone": Life.gone, "timer": Life.wait_timer, "load": Life.load, "progress": Life.progress}
+
 #: What happens, some of it more often than the rest.
 KINDS = (
     *("start", "passed", "spawned", "ready", "fail", "fail", "fail", "drain", "undrain", "stop"),
-    *("gone", "timer", "timer", "trial", "recheck", "stable", "reset", "time"),
+    *("gone", "timer", "timer", "trial", "recheck", "stable", "reset", "time", "start", "start"),
+    # Chance alone would seldom bring a replica up.
+    *("progress",) * 6,
+    *("load",) * 3,
 )
 
 
@@ -121,10 +142,8 @@ def moves(draw):
     if kind == "time":
         seconds = draw(st.floats(0, 4_000))
         return lambda life: setattr(life, "now", life.now + seconds)
-    if kind == "gone":
-        return Life.gone
-    if kind == "timer":
-        return Life.wait_timer
+    if kind in SHELL:
+        return SHELL[kind]
     given = {
         "start": Input(Signal.START, start=draw(st.sampled_from([StartCause.OPERATOR, StartCause.RELOAD]))),
         "passed": Input(Signal.PREFLIGHT_PASSED),
@@ -149,6 +168,50 @@ def possible(life: Life) -> bool:
 @st.composite
 def lives(draw, policy=policies, most=40):
     life = Life(policy=draw(policy))
-    for move in draw(st.lists(moves(), max_size=most)):
+    for move in draw(st.lists(moves(), min_size=most // 2, max_size=most)):
         move(life)
     return life
+
+
+#: What an operator may do between a failure and the next start.
+MEDDLING = (*("wait",) * 6, "preload", "reset", "stop and preload")
+
+
+#: Such as do not open a circuit at once, so that counts and windows fill.
+patient_policies = st.builds(
+    replace,
+    policies,
+    breaker_failures=st.sampled_from([3, 4, 5, 6, 30]),
+    breaker_driver_failures=st.sampled_from([3, 4, 5, 6, 30]),
+    storm_open=st.sampled_from([4, 10, 30]),
+)
+
+
+@st.composite
+def hard_lives(draw, policy=patient_policies, most=40):
+    """A replica that comes up and fails, again and again, while its operator meddles now and then."""
+    life = Life(policy=draw(policy))
+    life.tell(Input(Signal.START))
+    turns = st.tuples(failures, st.booleans(), st.booleans(), spreads, st.floats(0, 20), st.sampled_from(MEDDLING))
+    for what, left, drain, spread, seconds, meddling in draw(st.lists(turns, min_size=most // 4, max_size=most)):
+        if life.state.phase in {Phase.PREFLIGHT, Phase.HALF_OPEN}:
+            life.load()
+        life.now += seconds
+        if possible(life):
+            life.fail(what, left=left, drain=drain, spread=spread)
+        life.tell(Input(Signal.STOP, drain=DrainCause.DRIVER)) if life.state.phase is Phase.DRAINING else None
+        life.gone()
+        if meddling == "stop and preload":
+            life.tell(Input(Signal.STOP))
+        elif meddling == "reset":
+            life.tell(Input(Signal.RESET))
+        elif meddling == "wait" and life.state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN}:
+            life.wait_timer()
+        elif meddling == "wait" and life.state.phase is Phase.FAILED:
+            life.tell(Input(Signal.RECHECK))
+        life.tell(Input(Signal.START))
+    return life
+
+
+#: Walks of all kinds.
+histories_of_all_kinds = st.one_of(lives(), hard_lives())
