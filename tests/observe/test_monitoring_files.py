@@ -85,9 +85,9 @@ def test_the_dashboard_shows_every_metric_but_what_another_one_shows():
     # Names and numbers that stand beside others, what is counted more finely elsewhere, and what the process is.
     assert sorted(name.removeprefix("pool_managerd_") for name in families - shown) == [
         "adopted_total", "build_info", "circuit_breaker_open_total", "config_reload_total",
-        "device_health_transitions_total", "devices_stale", "event_revision", "next_restart_timestamp_seconds", "pool_info",
-        "process_open_fds", "process_start_time_seconds", "readiness_transitions_total", "replica_info", "restart_storm_total",
-        "restart_total", "slots_free",
+        "device_health_transitions_total", "devices_stale", "event_revision",
+        "next_restart_timestamp_seconds", "pool_info", "process_open_fds", "process_start_time_seconds",
+        "readiness_transitions_total", "replica_info", "restart_storm_total", "restart_total", "slots_free",
     ]  # fmt: skip
 
 
