@@ -59,6 +59,10 @@ def _stop(daemon: Daemon, pool: Pool) -> None:
         )
         if outcome.status in {200, 404}:
             return
+    _kill_engines(pool)
+
+
+def _kill_engines(pool: Pool) -> None:
     for pid in engine_processes(pool.pool_id):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -71,10 +75,9 @@ def _left(daemon: Daemon, pools: list[Pool]) -> list[str]:
         if not problems or time.monotonic() > deadline:
             break
         time.sleep(0.02)
-    for pool in pools:
-        for pid in engine_processes(pool.pool_id):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    if problems:
+        for pool in pools:
+            _kill_engines(pool)
     return problems
 
 

@@ -5,10 +5,8 @@ Nothing is imported before it is asked for, so that the stand-in program, which 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # from typing it would cost a tenth of the stand-in's start
     from pool_managerd.engines.base import Engine
 
 #: Every kind that the configuration may name, in the order of the documentation.
@@ -40,6 +38,8 @@ def get_engine(kind: str) -> Engine:
                 hint="set the pool's engine to one of them",
                 details={"engine": kind, "kinds": list(ENGINE_KINDS)},
             )
+        import importlib  # noqa: PLC0415  # kept off the quick path
+
         module, name = _ADAPTERS[kind]
         adapter: type[Engine] = getattr(importlib.import_module(module), name)
         _made[kind] = adapter()

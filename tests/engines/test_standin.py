@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -264,7 +265,7 @@ def test_a_fault_can_be_meant_for_one_model(stand_in, tmp_path):
 def test_a_control_file_written_by_hand_and_with_nonsense_is_survived(stand_in):
     engine = stand_in()
     engine.wait_for(200)
-    path = control.control_path(engine.dir, "p1", "r0")
+    path = Path(control.control_path(engine.dir, "p1", "r0"))
     path.write_text('{"nonsense": 1, "load_ms": "soon", "health_status": 444}', encoding="utf-8")
     wait_until(lambda: engine.status() == 444)
     path.write_text('{"times": "often"}', encoding="utf-8")

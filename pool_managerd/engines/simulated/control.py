@@ -3,59 +3,67 @@
 Standard library only, for test tools as well as for the stand-in itself.
 """
 
+# pathlib alone would double the time that this module takes to import:
+# ruff: noqa: PTH103, PTH118, PTH120, PTH123
+
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+
+from pool_managerd.devices.simulated_folder import write_atomically
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing these costs more than all the rest of this module
+    from collections.abc import Mapping
+    from typing import Any
+
+    Folder = str | os.PathLike[str]
 
 
-def control_path(simulated_dir: Path, pool_id: str, replica_id: str) -> Path:
+def control_path(simulated_dir: Folder, pool_id: str, replica_id: str) -> str:
     """Where the stand-in of a replica looks for its control file."""
-    return simulated_dir / "engines" / f"{pool_id}-{replica_id}.control.json"
+    return os.path.join(simulated_dir, "engines", f"{pool_id}-{replica_id}.control.json")
 
 
-def applied_path(simulated_dir: Path, pool_id: str, replica_id: str) -> Path:
+def applied_path(simulated_dir: Folder, pool_id: str, replica_id: str) -> str:
     """Where the stand-in of a replica says which control document it has applied, and how often."""
-    return simulated_dir / "engines" / f"{pool_id}-{replica_id}.applied.json"
+    return os.path.join(simulated_dir, "engines", f"{pool_id}-{replica_id}.applied.json")
 
 
-def requests_path(simulated_dir: Path, pool_id: str, replica_id: str) -> Path:
+def requests_path(simulated_dir: Folder, pool_id: str, replica_id: str) -> str:
     """Where the stand-in of a replica writes one line per request."""
-    return simulated_dir / "engines" / f"{pool_id}-{replica_id}.requests.jsonl"
+    return os.path.join(simulated_dir, "engines", f"{pool_id}-{replica_id}.requests.jsonl")
 
 
-def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: str, value: Mapping[str, Any]) -> None:
     """Replace a JSON file in one step, so that no reader sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
-    temporary.write_text(json.dumps(value), encoding="utf-8")
-    temporary.replace(path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    write_atomically(path, json.dumps(value).encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: str) -> dict[str, Any]:
     """The object in a JSON file; empty if there is no such file or no object in it."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            value = json.loads(file.read())
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def write_control(simulated_dir: Path, pool_id: str, replica_id: str, values: Mapping[str, Any]) -> str:
+def write_control(simulated_dir: Folder, pool_id: str, replica_id: str, values: Mapping[str, Any]) -> str:
     """Give a replica's stand-in a new control document in place of the last one. Empty: as its flags say.
 
     :returns: the document's id, for :func:`wait_applied`.
     """
     document = {"id": f"{os.getpid()}-{time.time_ns()}", **values}
-    write_atomically(control_path(simulated_dir, pool_id, replica_id), document)
+    write_json(control_path(simulated_dir, pool_id, replica_id), document)
     return str(document["id"])
 
 
-def wait_applied(simulated_dir: Path, pool_id: str, replica_id: str, identity: str, timeout_s: float = 5.0) -> bool:
+def wait_applied(simulated_dir: Folder, pool_id: str, replica_id: str, identity: str, timeout_s: float = 5.0) -> bool:
     """Wait until the stand-in has applied the document with this id.
 
     :returns: whether it did within ``timeout_s`` seconds.
@@ -69,13 +77,14 @@ def wait_applied(simulated_dir: Path, pool_id: str, replica_id: str, identity: s
     return True
 
 
-def read_requests(simulated_dir: Path, pool_id: str, replica_id: str) -> list[dict[str, Any]]:
+def read_requests(simulated_dir: Folder, pool_id: str, replica_id: str) -> list[dict[str, Any]]:
     """What the replica's stand-ins were asked: ``at`` (epoch ms), ``method``, ``path``, ``status``, ``pid``.
 
     ``status`` is ``None`` for a request that was never answered.
     """
     try:
-        text = requests_path(simulated_dir, pool_id, replica_id).read_text(encoding="utf-8")
+        with open(requests_path(simulated_dir, pool_id, replica_id), encoding="utf-8") as file:
+            text = file.read()
     except OSError:
         return []
     return [json.loads(line) for line in text.splitlines() if line.endswith("}")]

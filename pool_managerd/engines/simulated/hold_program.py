@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import NoReturn
 
 from pool_managerd.devices.simulated_folder import SimulatedFolder
 from pool_managerd.engines.simulated.options import parse_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing this costs more than all the rest of this module
+    from typing import NoReturn
 
 _USAGE = (
     "usage: pool-managerd-simulated-hold BYTES PROGRAM [ARGUMENT...]   (BYTES: a number, or a size such as 64MiB)\n"

@@ -6,27 +6,35 @@ One table, so that flags, configuration, control file and documentation can't dr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing these costs more than all the rest of this module
+    from collections.abc import Callable
+    from typing import Any
 
 ANYTHING = object()
 
 
-class Option(NamedTuple):
+class Option:
     """One thing that the stand-in can be told.
 
     :param name: the key; the flag is ``--`` and the name with dashes.
-    :param type: ``int``, ``float``, ``bool``, ``str``, ``size`` (bytes, or a string such as ``"6GiB"``) or ``list``.
+    :param kind: ``int``, ``float``, ``bool``, ``str``, ``size`` (bytes, or a string such as ``"6GiB"``) or ``list``.
     :param action: done once when read, rather than a state that lasts.
     :param start_only: read at the start; a change while running has no effect before the next start.
     """
 
-    name: str
-    type: str
-    default: Any
-    help: str
-    action: bool = False
-    start_only: bool = False
+    __slots__ = ("action", "default", "help", "name", "start_only", "type")
+
+    def __init__(
+        self, name: str, kind: str, default: Any, text: str, *, action: bool = False, start_only: bool = False
+    ) -> None:
+        self.name = name
+        self.type = kind
+        self.default = default
+        self.help = text
+        self.action = action
+        self.start_only = start_only
 
 
 OPTIONS: tuple[Option, ...] = (

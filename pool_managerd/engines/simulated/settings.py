@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple, NoReturn
 
 from pool_managerd.engines.simulated.options import BY_NAME, OPTIONS, convert
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing this costs more than all the rest of this module
+    from typing import Any, NoReturn
 
 #: How the engines that the stand-in can play call what it needs to know.
 ALIASES = {
@@ -38,7 +41,7 @@ ALIASES = {
 NUMBERS = ("port", "slots", "context", "context_of_all")
 
 
-class Settings(NamedTuple):
+class Settings:
     """What the command line says.
 
     :param context: tokens per slot.
@@ -47,14 +50,27 @@ class Settings(NamedTuple):
     :param values: one value for each of :data:`~pool_managerd.engines.simulated.options.OPTIONS`.
     """
 
-    host: str
-    port: int
-    model: str
-    slots: int
-    context: int
-    split: tuple[float, ...]
-    device_bytes: tuple[int, ...]
-    values: dict[str, Any]
+    __slots__ = ("context", "device_bytes", "host", "model", "port", "slots", "split", "values")
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        model: str,
+        slots: int,
+        context: int,
+        split: tuple[float, ...],
+        device_bytes: tuple[int, ...],
+        values: dict[str, Any],
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.model = model
+        self.slots = slots
+        self.context = context
+        self.split = split
+        self.device_bytes = device_bytes
+        self.values = values
 
 
 def refuse(message: str) -> NoReturn:
