@@ -8,34 +8,26 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pool_managerd.api import openapi, problems
+from pool_managerd.api import openapi
 from pool_managerd.api.addresses import bind_sockets
 from pool_managerd.api.auth import Auth
 from pool_managerd.api.dashboard import pages
-from pool_managerd.api.http_edge import LINGER_S, Edge
+from pool_managerd.api.http_edge import Edge
 from pool_managerd.api.http_errors import no_such_route
+from pool_managerd.api.http_protocol import Timeouts, protocol_with
 from pool_managerd.api.http_routes import Handlers
-from pool_managerd.api.json_values import dump
-from pool_managerd.core.errors import Code, PoolManagerError
-from pool_managerd.observe.correlation import new_correlation_id
 from pool_managerd.service_protocol import Service
 
 #: Seconds that requests in flight have when the server stops; streams end at once.
 GRACE_S = 1
 #: Seconds that requests which outlast it have to say so.
 LAST_WORDS_S = 0.5
-#: The largest request line with its headers.
-MAX_HEAD_BYTES = 64 * 1024
-#: Seconds that an idle connection is kept.
-KEEP_ALIVE_S = 30
 
 
 def build_app(
@@ -45,9 +37,16 @@ def build_app(
     metrics: Callable[[], Awaitable[bytes]],
     max_request_bytes: int,
     stopping: asyncio.Event,
+    body_timeout_s: float,
 ) -> Edge:
     """Put the facade together as one ASGI application."""
-    handlers = Handlers(service, metrics=metrics, max_request_bytes=max_request_bytes, stopping=stopping)
+    handlers = Handlers(
+        service,
+        metrics=metrics,
+        max_request_bytes=max_request_bytes,
+        body_timeout_s=body_timeout_s,
+        stopping=stopping,
+    )
     by_path: dict[str, dict[str, openapi.Operation]] = {}
     for operation in openapi.OPERATIONS:
         for path in (operation.path, *operation.aliases):
@@ -85,19 +84,29 @@ async def start_http(
     metrics: Callable[[], Awaitable[bytes]],
     max_request_bytes: int,
     sock: socket.socket | None = None,
+    timeouts: Timeouts | None = None,
 ) -> HttpServer:
     """Serve the facade.
 
     :param address: ``host:port`` to listen on, unless ``sock`` (of :func:`bind_sockets`) already does.
     :param metrics: renders all metrics in Prometheus' text format.
+    :param timeouts: how long a client may take to send; :class:`Timeouts` has the usual ones.
     :raises OSError: naming the address, if it cannot be listened on.
     """
     listener = sock if sock is not None else bind_sockets(address)
     stopping = asyncio.Event()
-    app = build_app(service, auth=auth, metrics=metrics, max_request_bytes=max_request_bytes, stopping=stopping)
+    timeouts = timeouts or Timeouts()
+    app = build_app(
+        service,
+        auth=auth,
+        metrics=metrics,
+        max_request_bytes=max_request_bytes,
+        stopping=stopping,
+        body_timeout_s=timeouts.body_s,
+    )
     config = uvicorn.Config(
         app,
-        http=_Protocol,
+        http=protocol_with(timeouts),
         ws="none",
         lifespan="off",
         loop="none",
@@ -108,7 +117,7 @@ async def start_http(
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=timeouts.idle_s,  # type: ignore[arg-type]  # a number of seconds for call_later
         timeout_graceful_shutdown=GRACE_S,
     )
     server = _Server(config)
@@ -157,56 +166,3 @@ class _Server(uvicorn.Server):
             await asyncio.wait(tasks, timeout=LAST_WORDS_S)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-
-
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol, answering what is no HTTP with a problem document, too."""
-
-    #: Bytes of a request's line and headers so far; None: no such head is being read.
-    _head_bytes: int | None = None
-    _is_refused = False
-
-    def data_received(self, data: bytes) -> None:
-        """Refuse a head that grows without end: uvicorn keeps all of it."""
-        if self._is_refused:
-            return
-        super().data_received(data)
-        if self._head_bytes is None or self.transport.is_closing():
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._is_refused = True
-            message = f"the request's line and headers are larger than the {MAX_HEAD_BYTES} bytes that are allowed"
-            self._answer(PoolManagerError(Code.REQUEST_TOO_LARGE, message, details={"max_head_bytes": MAX_HEAD_BYTES}))
-            # A connection that is closed on unread data is reset, and the answer lost.
-            self.loop.call_later(LINGER_S, self.transport.close)
-
-    def on_message_begin(self) -> None:
-        """Begin to count."""
-        super().on_message_begin()
-        self._head_bytes = 0
-
-    def on_headers_complete(self) -> None:
-        """The head is whole."""
-        self._head_bytes = None
-        super().on_headers_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer a request that could not be parsed, and close."""
-        self._answer(
-            PoolManagerError(Code.INVALID_REQUEST, f"this is no HTTP/1.1 request: {msg}", details={"field": "request"})
-        )
-        self.transport.close()
-
-    def _answer(self, error: PoolManagerError) -> None:
-        correlation_id = new_correlation_id()
-        body = dump(problems.problem(error, correlation_id))
-        status = HTTPStatus(error.info.http_status)
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-            f"content-type: {problems.MEDIA_TYPE}\r\n"
-            f"content-length: {len(body)}\r\n"
-            f"x-correlation-id: {correlation_id}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)

@@ -16,8 +16,6 @@ from pool_managerd.api import checks
 from pool_managerd.api.checks import shown
 from pool_managerd.core.errors import Code, PoolManagerError, invalid_request
 
-#: Seconds that a caller has to send its body.
-BODY_TIMEOUT_S = 30.0
 #: The deepest nesting of a body. The bodies of this API are flat; this only keeps the parser's stack small.
 MAX_DEPTH = 32
 _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
@@ -96,27 +94,27 @@ class Query:
         return value == "true"
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Read the body, giving up as soon as it is larger than ``limit`` bytes."""
+async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
+    """Read the body, giving up as soon as it is larger than ``limit`` bytes or takes longer than ``timeout_s``."""
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
                     raise too_large(limit)
     except TimeoutError:
         raise invalid_request(
-            "body", f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s", hint="send it with the request"
+            "body", f"the body did not arrive within {timeout_s:g} s", hint="send it with the request"
         ) from None
     except ClientDisconnect:
         raise invalid_request("body", "the caller hung up before the body was complete") from None
     return bytes(body)
 
 
-async def read_fields(request: Request, limit: int, fields: Mapping[str, Field]) -> dict[str, Any]:
+async def read_fields(request: Request, limit: int, fields: Mapping[str, Field], *, timeout_s: float) -> dict[str, Any]:
     """Read a JSON object that has no other than the given fields. No body at all is an empty object."""
-    body = await read_body(request, limit)
+    body = await read_body(request, limit, timeout_s)
     values: dict[str, Any] = {}
     if body:
         _check_content_type(request)

@@ -46,6 +46,7 @@ class Handlers:
 
     :param metrics: renders all metrics in Prometheus' text format.
     :param max_request_bytes: the largest body.
+    :param body_timeout_s: seconds that a caller has to send it.
     :param stopping: set when the server stops; ends the streams.
     """
 
@@ -55,11 +56,13 @@ class Handlers:
         *,
         metrics: Callable[[], Awaitable[bytes]],
         max_request_bytes: int,
+        body_timeout_s: float,
         stopping: asyncio.Event,
     ) -> None:
         self._service = service
         self._metrics = metrics
         self._limit = max_request_bytes
+        self._body_timeout_s = body_timeout_s
         self._stopping = stopping
 
     def endpoint(self, operations: dict[str, Operation]) -> Endpoint:
@@ -84,7 +87,9 @@ class Handlers:
         pool_id = checks.pool_id(self._service, ids["pool_id"], of_lease=of_lease) if "pool_id" in ids else ""
         lease_id = checks.lease_id(ids["lease_id"]) if "lease_id" in ids else ""
         query = Query(request, *(param.name for param in operation.query))
-        body = {} if operation.method == "GET" else await read_fields(request, self._limit, operation.body)
+        body: dict[str, Any] = {}
+        if operation.method != "GET":
+            body = await read_fields(request, self._limit, operation.body, timeout_s=self._body_timeout_s)
         return Call(request, query, body, pool_id, lease_id)
 
     async def health(self, _call: Call) -> Response:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import pytest
-from fake_api_service import LIMIT
+from fake_api_service import LIMIT, FakeService
+
+from pool_managerd.api.auth import Auth
+from pool_managerd.api.http_edge import LINGER_S
+from pool_managerd.api.http_facade import start_http
+from pool_managerd.api.http_protocol import Timeouts
 
 
 async def exchange(port: int, *parts: bytes, until: bytes | None = None) -> bytes:
@@ -114,3 +120,111 @@ async def test_a_request_that_outlasts_the_grace_is_told_that_the_daemon_ends(da
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert problem_of(answer)["code"] == "SHUTTING_DOWN"
     daemon.service.gate.set()
+
+
+# clients that take their time ----------------------------------------------------------------------------------------
+
+HASTY = Timeouts(head_s=0.3, body_s=0.3, idle_s=0.3)
+
+
+@pytest.fixture
+async def hasty():
+    server = await start_http(
+        FakeService(), address="127.0.0.1:0", auth=Auth(), metrics=no_metrics, max_request_bytes=LIMIT, timeouts=HASTY
+    )
+    yield server
+    await server.stop()
+
+
+async def no_metrics() -> bytes:
+    return b""
+
+
+async def dribble(port: int, *first: bytes, every: bytes) -> tuple[bytes, float]:
+    """Send something, then a little more again and again, until the server has had enough: what it said, and when."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = asyncio.get_running_loop().time()
+
+    async def go_on() -> None:
+        with contextlib.suppress(ConnectionError):
+            for part in first:
+                writer.write(part)
+                await writer.drain()
+            while True:
+                await asyncio.sleep(0.05)
+                writer.write(every)
+                await writer.drain()
+
+    sending = asyncio.ensure_future(go_on())
+    try:
+        async with asyncio.timeout(8):
+            said = b""
+            while part := await reader.read(65536):
+                said += part
+                if b'"correlation_id"' in said:
+                    break
+            return said, asyncio.get_running_loop().time() - began
+    except ConnectionResetError:
+        return said, asyncio.get_running_loop().time() - began
+    finally:
+        sending.cancel()
+        writer.close()
+
+
+async def test_a_head_that_comes_byte_by_byte_is_refused_in_time(hasty):
+    said, took = await dribble(hasty.port, b"GET /health HTTP/1.1\r\nx-a: ", every=b"b")
+    problem = problem_of(said)
+    assert (said[:12], problem["code"]) == (b"HTTP/1.1 400", "INVALID_REQUEST")
+    assert "within 0.3 s" in problem["message"]
+    assert 0.3 <= took < 2
+
+
+async def test_a_body_that_comes_byte_by_byte_is_refused_in_time(hasty):
+    said, took = await dribble(hasty.port, HEAD + b"content-length: 5000\r\n\r\n{", every=b" ")
+    problem = problem_of(said)
+    assert (problem["code"], problem["details"]["field"]) == ("INVALID_REQUEST", "body")
+    assert 0.3 <= took < 2
+
+
+async def test_a_body_that_nobody_reads_does_not_keep_the_connection(hasty):
+    answered = b"GET /health HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n"
+    said, took = await dribble(hasty.port, answered, every=b" ")
+    assert said.startswith(b"HTTP/1.1 200")
+    assert took < HASTY.body_s + LINGER_S + 2
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"])
+async def test_empty_lines_do_not_keep_a_connection(hasty, first):
+    said, took = await dribble(hasty.port, first, every=b"\r\n")
+    assert said.startswith(b"HTTP/1.1 200") if first else said == b""
+    assert took < 3
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"])
+async def test_a_silent_connection_is_closed(hasty, first):
+    began = asyncio.get_running_loop().time()
+    said = await exchange(hasty.port, first)
+    assert said.startswith(b"HTTP/1.1 200") if first else said == b""
+    assert 0.3 <= asyncio.get_running_loop().time() - began < 2
+
+
+async def test_whoever_is_quick_keeps_the_connection_for_as_long_as_it_asks(hasty):
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
+    for _ in range(8):  # 0.8 s in all, with a timer of 0.3 s each time
+        writer.write(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.1)
+    writer.close()
+
+
+async def test_a_long_answer_is_no_slow_request(hasty):
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
+    writer.write(b"GET /v2/events HTTP/1.1\r\nhost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"\r\n\r\n")
+    ended = asyncio.ensure_future(reader.read(-1))
+    done, _ = await asyncio.wait([ended], timeout=HASTY.body_s + LINGER_S + 0.5)
+    assert not done
+    ended.cancel()
+    writer.close()
