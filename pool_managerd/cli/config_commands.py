@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,13 +44,17 @@ def check_config(
 
 def example_config(
     *,
+    json: Json = False,
     address: _Address = None,  # noqa: ARG001 - see _Address
     token_file: _TokenFile = None,  # noqa: ARG001 - see _Address
 ) -> None:
     """Print a config that runs on any machine, with every key and its default."""
     from pool_managerd.config_example import example_config as text  # noqa: PLC0415 - needed by this command only
 
-    sys.stdout.write(text())
+    if json:
+        print_json(tomllib.loads(text()))
+    else:
+        sys.stdout.write(text())
 
 
 def check(file: Path) -> tuple[Config | None, list[ConfigProblem], str | None]:

@@ -81,10 +81,15 @@ def renew(
 
 
 @app.command()
-def release(pool: PoolId, lease: LeaseId, *, address: Address = None, token_file: TokenFile = None) -> None:
+def release(
+    pool: PoolId, lease: LeaseId, *, json: Json = False, address: Address = None, token_file: TokenFile = None
+) -> None:
     """Give a lease back; once more changes nothing."""
     connect(address, token_file).call("DELETE", pool_path(pool, "leases", lease))
-    say(f"{lease} is released")
+    if json:
+        print_json({"lease_id": lease, "pool_id": pool, "released": True})
+    else:
+        say(f"{lease} is released")
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 from pool_managerd.cli.client import TIMEOUT_S, Client, pool_path
 from pool_managerd.cli.common import Address, Json, PoolId, TokenFile, Wait, connect, print_json, say
 from pool_managerd.cli.errors import RefusedError
-from pool_managerd.cli.progress import PoolProgress
+from pool_managerd.cli.progress import PoolProgress, steps_to_ready
 
 _ACCEPTED = 202
 #: The longest wait that the daemon takes, in seconds.
@@ -122,8 +122,9 @@ def _run(
     path = pool_path(pool, verb)
     if timeout is None:
         return client.call("POST", path, body=body)
-    replicas = len(client.get(pool_path(pool))["replicas"])
-    with PoolProgress(client, pool, replicas=replicas, what=what):
+    replicas = client.get(pool_path(pool))["replicas"]
+    steps = {"preload": steps_to_ready(replicas), "reload": dict.fromkeys(_ids(replicas), 0)}.get(verb)
+    with PoolProgress(client, pool, steps=steps, what=what):
         status, answer = client.answer(
             "POST", path, query={"wait": f"{timeout:g}"}, body=body, timeout_s=timeout + TIMEOUT_S
         )
@@ -141,6 +142,10 @@ def _done(pool: str, status: dict[str, Any], *, as_json: bool) -> None:
         print_json(status)
     else:
         say(f"{pool}: {status['phase']}")
+
+
+def _ids(replicas: list[dict[str, Any]]) -> list[str]:
+    return [replica["replica_id"] for replica in replicas]
 
 
 def _count(number: int, noun: str) -> str:

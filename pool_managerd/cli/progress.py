@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,15 +24,16 @@ _SHOWN = {"phase", "pool_ready", "pool_unready", "drain", "reload", "restart_sch
 class PoolProgress:
     """Follows one pool's events while the ``with`` block runs. The stream is open before the block begins.
 
-    :param replicas: how many replicas are on their way, for the bar.
+    :param steps: how far each replica is now on its way to ready, see :func:`steps_to_ready`; ``None`` where nobody can
+        say how long the way is: the bar then only shows that something goes on.
     """
 
-    def __init__(self, client: Client, pool: str, *, replicas: int, what: str) -> None:
+    def __init__(self, client: Client, pool: str, *, steps: Mapping[str, int] | None, what: str) -> None:
         self._client = client
         self._pool = pool
         self._what = what
-        self._total = max(1, replicas) * _WAY
-        self._steps: dict[str, int] = {}
+        self._total = None if steps is None else max(1, len(steps)) * _WAY
+        self._steps = dict(steps or {})
         self._events: EventStream | None = None
         self._thread: threading.Thread | None = None
         self._bar: Progress | None = None
@@ -74,7 +76,7 @@ class PoolProgress:
         if self._bar is None or self._task is None:
             note(describe(event))
             return
-        if event["kind"] == "phase":
+        if event["kind"] == "phase" and self._total is not None:
             self._steps[event["replica_id"]] = _STEPS.get(event["to"], 0)
             self._bar.update(self._task, completed=sum(self._steps.values()))
         self._bar.update(self._task, now=short(event))
@@ -92,8 +94,15 @@ class PoolProgress:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task(self._what, total=self._total, now="")
+        self._task = self._bar.add_task(
+            self._what, total=self._total, completed=sum(self._steps.values()), now="asked the daemon"
+        )
         self._bar.start()
+
+
+def steps_to_ready(replicas: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How far the replicas of a status are on their way to ready, in steps, by their ids."""
+    return {replica["replica_id"]: _STEPS.get(replica["phase"], 0) for replica in replicas}
 
 
 def describe(event: dict[str, Any]) -> str:

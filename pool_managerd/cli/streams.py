@@ -23,13 +23,21 @@ def logs(
     tail: Annotated[int | None, typer.Option("--tail", "-n", metavar="LINES", min=0, help="Last lines only.")] = None,
     replica: Annotated[str | None, typer.Option("--replica", metavar="REPLICA", help="Such as r0.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line.")] = False,
     address: Address = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Print the log of a pool's engine."""
+    """Print the log of a pool's engine, of its first replica unless another is named."""
     client = connect(address, token_file)
+    if json and replica is None:
+        replica = client.get(pool_path(pool))["replicas"][0]["replica_id"]
     query = {"tail": tail, "replica": replica, "follow": follow or None}
     with client.stream(pool_path(pool, "logs"), **query) as stream:
+        if json:
+            for raw in stream.lines():
+                line = raw.decode("utf-8", "replace").rstrip("\r\n")
+                say(json_module.dumps({"pool_id": pool, "replica_id": replica, "line": line}, ensure_ascii=False))
+            return
         for chunk in stream.chunks():
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()

@@ -1,5 +1,6 @@
 """The client commands against the HTTP facade."""
 
+import inspect
 import json
 import os
 import signal
@@ -112,6 +113,33 @@ def test_logs_are_given_as_they_are(cli, facade):
     code, out, _ = cli("logs", "chat", "--tail", "5", "--replica", "r0", "--follow")
     assert (code, out) == (0, "first\nzweite Zeile ü\n")
     assert facade.service.calls[-1] == ("logs", "chat", "r0", 5, True)
+
+
+def test_logs_as_json_are_one_document_per_line(cli):
+    code, out, _ = cli("logs", "chat", "--json")
+    assert code == 0
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"pool_id": "chat", "replica_id": "r0", "line": line} for line in ("first", "zweite Zeile ü")
+    ]
+
+
+def test_every_command_that_answers_knows_json():
+    from pool_managerd.cli.app import app  # noqa: PLC0415 - needed here only
+
+    commands = {command.name or command.callback.__name__: command for command in app.registered_commands}
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:
+            commands[f"{group.name} {command.name or command.callback.__name__}"] = command
+    without = [
+        name for name, command in commands.items() if "json" not in inspect.signature(command.callback).parameters
+    ]
+    assert without == ["serve"]
+
+
+def test_a_release_as_json(cli):
+    assert json.loads(cli("leases", "release", "chat", "l-1", "--json")[1]) == {
+        "lease_id": "l-1", "pool_id": "chat", "released": True,
+    }  # fmt: skip
 
 
 def test_events_from_a_revision_on(cli):

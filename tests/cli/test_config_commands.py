@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -29,6 +30,12 @@ def test_the_example_is_good_and_checking_it_leaves_nothing_behind(run, example)
     assert (code, err) == (0, "")
     assert "good, 3 pools" in out
     assert list(example.parent.iterdir()) == [example]
+
+
+def test_the_example_as_json_says_the_same(run, example):
+    code, out, _ = run("example-config", "--json")
+    assert code == 0
+    assert json.loads(out) == tomllib.loads(example.read_text())
 
 
 def test_all_faults_are_said_at_once(run, example):
