@@ -73,13 +73,13 @@ class Soak:
             broken = False
             try:
                 world.start()
-                rest = self._begin(world)
+                rest = begin(world)
                 while not self.stop(self.done):
                     outcome, rest = self._sequence(world, make(self.seed, number), rest)
                     number, self.done = number + 1, self.done + 1
                     broken = bool(outcome.problems)
                     if not broken and (number % SEQUENCES_PER_WORLD == 0 or self.stop(self.done)):
-                        outcome.problems = _end(world)
+                        outcome.problems = end(world)
                         broken = bool(outcome.problems)
                     if broken:
                         world.keep, outcome.folder = True, world.root
@@ -89,14 +89,6 @@ class Soak:
             finally:
                 self.events += len(world.daemon.events)
                 world.close()
-
-    @staticmethod
-    def _begin(world: World) -> Rest:
-        problems = _help_up(world)
-        rest, wrong = check_at_rest(world)
-        if problems or wrong or rest is None:
-            raise PoolManagerLibraryError("the pools do not come up at all: " + "; ".join([*problems, *wrong]))
-        return rest
 
     def _sequence(self, world: World, plan: Plan, before: Rest) -> tuple[Outcome, Rest]:
         began = time.monotonic()
@@ -119,12 +111,12 @@ class Soak:
                 problems.append(f"pool {pool_id}, which no fault touched, is {pool['phase']}")
         first, wrong = check_at_rest(world)
         problems += [f"at rest: {problem}" for problem in wrong]
-        problems += _help_up(world)
+        problems += help_up(world)
         after, wrong = check_at_rest(world)
         problems += [f"all up again: {problem}" for problem in wrong]
         problems += watch.stop()
         problems += world.judge_events(caught_up=True)
-        problems += _log_problems(world)
+        problems += log_problems(world)
         after = after or first or before
         problems += at_rest_again(before, after, touched, plan.renewed)
         outcome = Outcome(plan, list(dict.fromkeys(problems)), time.monotonic() - began)
@@ -133,7 +125,19 @@ class Soak:
         return outcome, after
 
 
-def _help_up(world: World) -> list[str]:
+def begin(world: World) -> Rest:
+    """All pools of a new world, up and at rest.
+
+    :raises PoolManagerLibraryError: if they are not, before anything has struck them.
+    """
+    problems = help_up(world)
+    rest, wrong = check_at_rest(world)
+    if problems or wrong or rest is None:
+        raise PoolManagerLibraryError("the pools do not come up at all: " + "; ".join([*problems, *wrong]))
+    return rest
+
+
+def help_up(world: World) -> list[str]:
     """What an operator does when all is well again: preload what is down, reset what waits for its circuit."""
     pools = world.pools()
     for pool_id, pool in pools.items():
@@ -154,7 +158,7 @@ def _help_up(world: World) -> list[str]:
     return problems
 
 
-def _end(world: World) -> list[str]:
+def end(world: World) -> list[str]:
     """The end of a world: told to stop, the daemon takes all its engines along."""
     problems = []
     if (code := world.stop()) != 0:
@@ -162,10 +166,10 @@ def _end(world: World) -> list[str]:
     problems += [f"the daemon's end left {engine.describe()}" for engine in world.engines()]
     left = [*world.daemon.state_dir.glob("*.pid"), *(world.daemon.state_dir / "engines").glob("*")]
     problems += [f"the daemon's end left {path.name}" for path in left]
-    return problems + _log_problems(world)
+    return problems + log_problems(world)
 
 
-def _log_problems(world: World) -> list[str]:
+def log_problems(world: World) -> list[str]:
     """Tracebacks and faults of the daemon's own in its log."""
     problems = []
     for record in world.log_since():
