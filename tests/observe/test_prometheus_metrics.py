@@ -1,8 +1,10 @@
 """Metrics: every event kind counts, gauges follow the state, labels stay bounded, the text is valid."""
 
+import asyncio
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -215,6 +217,15 @@ async def test_what_is_measured_for_a_scrape_only_is_looked_at_first_and_may_fai
     state.broken = True
     assert b"vram_total_bytes" in await metrics.scrape()
     assert "could not be read" in caplog.text
+
+
+async def test_making_a_long_text_does_not_hold_up_the_loop(monkeypatch):
+    metrics = Metrics(State())
+    may_end = threading.Event()
+    monkeypatch.setattr(metrics, "_text", lambda _: b"text" if may_end.wait(5) else b"the loop stood still")
+    scrape = asyncio.create_task(metrics.scrape())
+    asyncio.get_running_loop().call_later(0.02, may_end.set)
+    assert await scrape == b"text"
 
 
 def test_an_adoption_is_no_restart():
