@@ -3,6 +3,9 @@
 An engine keeps its log open, so the file it writes to has to stay the current one: rotation copies what is there to
 ``<log>.1`` (older ones move up to ``.2`` …) and then cuts the log off. What the engine writes between the last copy and
 the cut is lost; that is one small read and write apart, since everything but the newest bytes was copied before.
+
+An engine may write faster than its log can be copied. So that the disk is bounded all the same, no rotated file is
+longer than :func:`archive_limit`, and what is beyond is dropped and counted.
 """
 
 from __future__ import annotations
@@ -17,16 +20,31 @@ from pathlib import Path
 
 #: Bytes read at a time.
 CHUNK_BYTES = 256 * 1024
+#: What a rotation copies at least, whatever the limit of the log, and what its last step copies at most: the event loop
+#: waits for that one.
+SPARE_BYTES = 1 << 20
+#: How much of rotated files a slow reader may keep open, in bytes: as long as it does, their room on the disk is taken.
+BACKLOG_BYTES = 64 << 20
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(slots=True)
 class _Segment:
-    """A part of a log that is still to be read. ``end`` is ``None`` for the live file."""
+    """A part of a log that is still to be read.
+
+    :param end: ``None`` for the live file.
+    :param cut: whether something is missing between its end and the next part.
+    """
 
     descriptor: int
     position: int
     end: int | None
+    cut: bool = False
+
+
+def archive_limit(max_bytes: int) -> int:
+    """The longest that a rotated file gets, for a log that is rotated at ``max_bytes``."""
+    return max_bytes + max(max_bytes // 4, SPARE_BYTES)
 
 
 def open_log(path: Path) -> int:
@@ -46,6 +64,8 @@ class LogReader:
 
     :param offset: bytes to leave out; ``None`` begins at the end. Beyond the end means that the log was rotated
         since the offset was noted: all that is there now is newer.
+
+    :ivar gaps: how many times something was left out that this reader had not read yet.
     """
 
     def __init__(self, path: Path, offset: int | None) -> None:
@@ -53,6 +73,7 @@ class LogReader:
         size = os.fstat(descriptor).st_size
         start = size if offset is None else offset if offset <= size else 0
         self.path = path
+        self.gaps = 0
         self._segments = deque([_Segment(descriptor, start, None)])
 
     @classmethod
@@ -100,17 +121,30 @@ class LogReader:
             segment.position += len(data)
             if data or len(self._segments) == 1:
                 return data
-            os.close(self._segments.popleft().descriptor)
+            self._drop_first()
 
-    def rotated(self, archive: Path, size: int) -> None:
-        """The live file was cut off; its first ``size`` bytes are in ``archive`` now."""
+    def rotated(self, archive: Path, size: int, dropped: int = 0) -> None:
+        """The live file was cut off; its first ``size`` bytes are in ``archive`` now.
+
+        :param dropped: how many bytes after them are nowhere.
+        """
         live = self._segments[-1]
         if live.position < size:
             with contextlib.suppress(OSError):
                 self._segments.insert(
-                    len(self._segments) - 1, _Segment(os.open(archive, _READ_FLAGS), live.position, size)
+                    len(self._segments) - 1, _Segment(os.open(archive, _READ_FLAGS), live.position, size, dropped > 0)
                 )
+        elif live.position < size + dropped:
+            self.gaps += 1
         live.position = 0
+        while len(self._segments) > 2 and sum(part.end or 0 for part in self._segments) > BACKLOG_BYTES:
+            self._segments[0].cut = True
+            self._drop_first()
+
+    def _drop_first(self) -> None:
+        part = self._segments.popleft()
+        self.gaps += part.cut
+        os.close(part.descriptor)
 
     def replaced(self) -> None:
         """Another file lies at the path now: go on with it after the old one's end."""
@@ -178,15 +212,17 @@ class Rotation:
     """One rotation of a log: :meth:`copy` in a thread, then :meth:`finish` on the loop, where the readers are.
 
     :param keep: how many rotated files stay.
+    :param max_bytes: at which length the log is rotated.
     """
 
-    def __init__(self, path: Path, keep: int) -> None:
+    def __init__(self, path: Path, keep: int, max_bytes: int) -> None:
         self._path = path
         self._keep = keep
+        self._limit = archive_limit(max_bytes)
         self._temporary = path.with_name(f".tmp-{path.name}")
 
     def copy(self) -> int:
-        """Copy what is there now; returns how many bytes.
+        """Copy what is there, up to the limit; returns how many bytes.
 
         :raises OSError: for instance if the disk is full; nothing is left behind then.
         """
@@ -198,7 +234,7 @@ class Rotation:
                 self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
             )
             try:
-                return _copy(source, target, 0)
+                return _copy(source, target, 0, self._limit)
             finally:
                 os.close(target)
         except OSError:
@@ -207,9 +243,10 @@ class Rotation:
         finally:
             os.close(source)
 
-    def finish(self, copied: int, readers: Iterable[LogReader]) -> None:
+    def finish(self, copied: int, readers: Iterable[LogReader]) -> int:
         """Copy what came meanwhile, cut the log off, and tell its readers where their rest is.
 
+        :returns: how many bytes were dropped, because they were more than is kept.
         :raises OSError: as :meth:`copy` does; the log is whole then.
         """
         source = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -217,9 +254,10 @@ class Rotation:
             target = os.open(self._temporary, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 os.lseek(target, copied, os.SEEK_SET)
-                size = copied + _copy(source, target, copied)
+                size = copied + _copy(source, target, copied, min(self._limit, copied + SPARE_BYTES))
             finally:
                 os.close(target)
+            dropped = max(0, os.fstat(source).st_size - size)
             os.ftruncate(source, 0)
         except OSError:
             self._temporary.unlink(missing_ok=True)
@@ -227,8 +265,9 @@ class Rotation:
         finally:
             os.close(source)
         for reader in readers:
-            reader.rotated(self._temporary, size)
+            reader.rotated(self._temporary, size, dropped)
         self._shift()
+        return dropped
 
     def _shift(self) -> None:
         for file in reversed(archives(self._path)):
@@ -243,10 +282,10 @@ class Rotation:
             self._temporary.unlink()
 
 
-def _copy(source: int, target: int, start: int) -> int:
-    """Copy from ``start`` to the present end; returns how many bytes."""
+def _copy(source: int, target: int, start: int, end: int) -> int:
+    """Copy from ``start`` to ``end``, or to the file's end if that comes first; returns how many bytes."""
     position = start
-    while data := os.pread(source, CHUNK_BYTES, position):
+    while data := os.pread(source, min(CHUNK_BYTES, end - position), position):
         view = memoryview(data)
         while view:
             view = view[os.write(target, view) :]

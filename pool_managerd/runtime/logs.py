@@ -23,6 +23,8 @@ MAX_LINE_BYTES = 64 * 1024
 CATCH_UP_CHUNKS = 16
 #: Seconds between two looks at the logs where the kernel has no inotify instance left for the daemon.
 POLL_S = 0.2
+#: Seconds between two notes that an engine writes more than can be kept.
+DROP_NOTE_S = 10.0
 #: Seconds until a rotation that failed (a full disk) is tried again.
 ROTATION_RETRY_S = 30.0
 
@@ -41,6 +43,7 @@ class LogTail:
         self._partial = b""
         self._skipping = False
         self._closed = False
+        self._gaps = 0
 
     def close(self) -> None:
         """Hand over nothing more, not even the lines that were read already."""
@@ -52,6 +55,9 @@ class LogTail:
         data = b"" if self._closed else self.reader.read()
         if not data:
             return False
+        if self.reader.gaps != self._gaps:
+            # What comes now continues no line that is known.
+            self._gaps, self._partial, self._skipping = self.reader.gaps, b"", True
         *lines, rest = (self._partial + data).split(b"\n")
         for line in lines:
             if self._closed:
@@ -96,6 +102,9 @@ class _LogFile:
     rotation: asyncio.Task[None] | None = None
     scheduled: bool = False
     rotate_again_at: float = 0.0
+    dropped: int = 0
+    dropped_untold: int = 0
+    tell_at: float = 0.0
 
     def all_readers(self) -> list[LogReader]:
         return [*([self.tail.reader] if self.tail else []), *self.readers]
@@ -269,11 +278,26 @@ class LogWatcher:
             if loop.time() >= entry.rotate_again_at:
                 entry.rotation = loop.create_task(self._rotate(entry), name=f"rotate {entry.path.name}")
 
+    def _note_dropped(self, entry: _LogFile, dropped: int) -> None:
+        """Say how much of a log is lost because it grows faster than it can be copied; not at every rotation."""
+        entry.dropped += dropped
+        entry.dropped_untold += dropped
+        now = asyncio.get_running_loop().time()
+        if entry.dropped_untold and now >= entry.tell_at:
+            entry.tell_at = now + DROP_NOTE_S
+            untold, entry.dropped_untold = entry.dropped_untold, 0
+            _log.warning(
+                "engine log %s grows faster than it can be copied: %d bytes were dropped, %d so far",
+                entry.path,
+                untold,
+                entry.dropped,
+            )
+
     async def _rotate(self, entry: _LogFile) -> None:
-        rotation = Rotation(entry.path, self._keep)
+        rotation = Rotation(entry.path, self._keep, self._max_bytes)
         try:
             copied = await asyncio.to_thread(rotation.copy)
-            rotation.finish(copied, entry.all_readers())
+            self._note_dropped(entry, rotation.finish(copied, entry.all_readers()))
         except OSError as error:
             entry.rotate_again_at = asyncio.get_running_loop().time() + ROTATION_RETRY_S
             _log.warning("engine log %s could not be rotated: %s", entry.path, error)

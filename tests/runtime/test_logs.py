@@ -3,12 +3,16 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from pool_managerd.runtime import logs
+from pool_managerd.runtime import log_files, logs
+from pool_managerd.runtime.log_files import LogReader, Rotation, archive_limit
 from pool_managerd.runtime.logs import MAX_LINE_BYTES, LogWatcher, archives, tail_lines
 
 
@@ -358,3 +362,97 @@ async def test_nothing_stays_open(log):
     assert watcher._files == {}
     await watcher.close()
     assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208 - only the number is needed
+
+
+# an engine that writes faster than its log can be copied --------------------------------------------------------------
+
+#: Writes numbered lines of 100 bytes, in blocks of 1 MB, as fast as it can, until it has written so many MB.
+FLOOD = """
+import os, sys
+number = 0
+for _ in range(int(sys.argv[2])):
+    block = b"".join(b"%099d\\n" % count for count in range(number, number + 10_000))
+    number += 10_000
+    with open(sys.argv[1], "ab", buffering=0) as log:
+        log.write(block)
+"""
+
+
+def flood(log: Path, megabytes: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", FLOOD, str(log), str(megabytes)])
+
+
+def test_a_rotation_copies_no_more_than_its_limit_and_drops_the_rest(log):
+    limit = archive_limit(1000)
+    text = b"".join(b"%07d\n" % number for number in range(600_000))
+    log.write_bytes(text)
+    reader, at_end = LogReader(log, 0), LogReader(log, None)
+    rotation = Rotation(log, 2, 1000)
+    copied = rotation.copy()
+    assert copied == limit
+    assert rotation.finish(copied, [reader, at_end]) == len(text) - limit
+    assert [path.stat().st_size for path in (log, *archives(log))] == [0, limit]
+    with log.open("ab") as file:
+        file.write(b"after\n")
+    assert (at_end.read(), at_end.gaps) == (b"after\n", 0)
+    seen = b""
+    while data := reader.read():
+        seen += data
+    assert (seen, reader.gaps) == (text[:limit] + b"after\n", 1)
+    for one in (reader, at_end):
+        one.close()
+
+
+def test_a_rotation_comes_to_its_end_while_the_log_is_still_being_written(log):
+    with flood(log, 400) as writer:
+        while not log.exists() or log.stat().st_size < 4 << 20:
+            time.sleep(0.001)
+        rotation = Rotation(log, 1, 2 << 20)
+        copied = rotation.copy()
+        assert copied == archive_limit(2 << 20)
+        rotation.finish(copied, [])
+        writer.kill()
+    assert [path.stat().st_size for path in archives(log)] == [copied]
+
+
+async def test_a_flood_is_bounded_on_the_disk_told_and_never_makes_up_a_line(log, caplog):
+    lines = Lines()
+    watcher = LogWatcher(max_bytes=4 << 20, keep=2)
+    log.touch()
+    watcher.watch(log, 0, lines)
+    with flood(log, 60) as writer:
+        await asyncio.to_thread(writer.wait)
+    async with asyncio.timeout(30):
+        while not lines.seen or lines.seen[-1] != "the end":
+            # What is written right before a cut may be lost.
+            await rotated(watcher, log)
+            write(log, "the end")
+            await asyncio.sleep(0.02)
+    await rotated(watcher, log)
+    entry = watcher._files[log]
+    kept = sum(path.stat().st_size for path in archives(log))
+    assert kept <= 2 * archive_limit(4 << 20)
+    assert log.stat().st_size <= archive_limit(4 << 20)
+    # Whatever was handed over is a line as it was written.
+    numbered = [line for line in lines.seen if line != "the end"]
+    assert all(len(line) == 99 for line in numbered)
+    numbers = [int(line) for line in numbered]
+    assert numbers == sorted(set(numbers))
+    told = [record for record in caplog.records if "grows faster" in record.getMessage()]
+    assert bool(told) == bool(entry.dropped)
+    assert len(told) <= 2
+    await watcher.close()
+
+
+def test_a_slow_reader_keeps_no_more_of_the_disk_than_is_bearable(log, monkeypatch):
+    monkeypatch.setattr(log_files, "BACKLOG_BYTES", 25_000)
+    write(log, "x" * 99)
+    reader = LogReader(log, 0)
+    for number in range(6):
+        write(log, *[f"{number}" * 99] * 100)
+        rotation = Rotation(log, 1, 1000)
+        rotation.finish(rotation.copy(), [reader])
+    held = [part for part in reader._segments if part.end is not None]
+    assert (len(held), reader.gaps) == (2, 4)
+    assert reader.read(10) == b"4" * 10
+    reader.close()
