@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from asyncinotify import Inotify, Mask, Watch
 
@@ -29,6 +30,12 @@ DROP_NOTE_S = 10.0
 ROTATION_RETRY_S = 30.0
 
 _log = logging.getLogger(__name__)
+
+
+def _whose(path: Path) -> dict[str, Any]:
+    """The pool and replica of a log by its name, ``engine-<pool>-<replica>.log``, for what is logged about it."""
+    pool_id, _, replica_id = path.name.removeprefix("engine-").removesuffix(".log").rpartition("-")
+    return {"pool_id": pool_id, "replica_id": replica_id}
 
 
 class LogTail:
@@ -78,7 +85,7 @@ class LogTail:
         try:
             self._on_line(line[:MAX_LINE_BYTES].decode(errors="replace").rstrip("\r"))
         except Exception:  # noqa: BLE001 - one line must not keep the others from being judged
-            _log.exception("a line of %s could not be judged", self.reader.path)
+            _log.exception("a line of %s could not be judged", self.reader.path, extra=_whose(self.reader.path))
 
 
 def _open_reader(path: Path, tail: int | None, *, follow: bool) -> LogReader | None:
@@ -87,7 +94,7 @@ def _open_reader(path: Path, tail: int | None, *, follow: bool) -> LogReader | N
     try:
         return LogReader(path, 0) if tail is None else LogReader.of_last_lines(path, tail)
     except OSError as error:
-        _log.warning("log %s cannot be read: %s", path, error)
+        _log.warning("log %s cannot be read: %s", path, error, extra=_whose(path))
         return None
 
 
@@ -300,7 +307,7 @@ class LogWatcher:
             self._note_dropped(entry, rotation.finish(copied, entry.all_readers()))
         except OSError as error:
             entry.rotate_again_at = asyncio.get_running_loop().time() + ROTATION_RETRY_S
-            _log.warning("engine log %s could not be rotated: %s", entry.path, error)
+            _log.warning("engine log %s could not be rotated: %s", entry.path, error, extra=_whose(entry.path))
         finally:
             entry.rotation = None
             self._schedule(entry)

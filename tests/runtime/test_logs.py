@@ -137,6 +137,7 @@ async def test_a_failing_callback_does_not_end_the_watch(watcher, log, caplog):
     write(log, "one", "two")
     assert await lines.until("two") == ["one", "two"]
     assert "could not be judged" in caplog.text
+    assert {(record.pool_id, record.replica_id) for record in caplog.records} == {("p", "r0")}
 
 
 async def test_catching_up_hands_over_at_once(watcher, log):
