@@ -68,6 +68,7 @@ from PoolManagerLibrary.keywords.steady_calls import SteadyCallKeywords
 from PoolManagerLibrary.keywords.strangers import StrangerKeywords
 from PoolManagerLibrary.keywords.streams import StreamKeywords
 from PoolManagerLibrary.keywords.suite_runs import SuiteRunKeywords
+from PoolManagerLibrary.keywords.summaries import SummaryKeywords
 from PoolManagerLibrary.keywords.surfaces import SurfaceKeywords
 from PoolManagerLibrary.keywords.views import ViewKeywords
 from PoolManagerLibrary.keywords.watchers import WatcherKeywords
@@ -194,6 +195,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             StrangerKeywords,
             StreamKeywords,
             SuiteRunKeywords,
+            SummaryKeywords,
             SurfaceKeywords,
             ViewKeywords,
             WatcherKeywords,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from html import escape
@@ -14,6 +13,7 @@ from robot.api import logger
 from PoolManagerLibrary.daemon_process import Daemon
 from PoolManagerLibrary.errors import PoolManagerLibraryError
 from PoolManagerLibrary.event_log import SeenEvent
+from PoolManagerLibrary.failed_folder import FAILED, failed_folder
 from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.scenario import Scenario
 from PoolManagerLibrary.timeline import story_of, timeline_svg
@@ -31,8 +31,8 @@ def report_folder(scenario: Scenario) -> tuple[Path, str] | None:
     if base.parent.name == "pabot_results":
         # pabot merges all logs into one log.html two folders up.
         base = base.parent.parent
-    name = re.sub(r"[^\w.-]+", "-", f"{scenario.suite}.{scenario.name}").strip("-")[:150]
-    return base / "failed" / name, f"failed/{quote(name)}"
+    name = failed_folder(scenario.suite, scenario.name)
+    return base / FAILED / name, f"{FAILED}/{quote(name)}"
 
 
 def report_failure(world: World) -> None:
@@ -87,6 +87,11 @@ def _copies(scenario: Scenario, daemon: Daemon, folder: Path, link: str) -> list
         for path in sorted(daemon.state_dir.glob(f"engine-{pool.pool_id}-r*.log*")):
             shutil.copyfile(path, folder / path.name)
             names.append(path.name)
+    for pool in scenario.pools.values():
+        svg = timeline_svg(story_of(daemon.events.events(), pool.pool_id), until=time.time())
+        if svg:
+            (folder / f"timeline-{pool.alias}.svg").write_text(svg, encoding="utf-8")
+            names.append(f"timeline-{pool.alias}.svg")
     (folder / "daemon.log").write_text(daemon.output(scenario.log_offset), encoding="utf-8")
     (folder / "events.txt").write_text(_events_text(daemon.events.events(), scenario), encoding="utf-8")
     (folder / "pools.toml").write_text(daemon.config_text(), encoding="utf-8")

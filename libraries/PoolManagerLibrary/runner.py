@@ -8,19 +8,24 @@ tags to the specification, progress on the console. ``--parallel N`` runs the su
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from PoolManagerLibrary.byte_code import shared_byte_code
+from PoolManagerLibrary.failed_folder import FAILED
 
+#: What :mod:`PoolManagerLibrary.summary` writes.
+SUMMARY = ("summary.html", "summary.md", "summary.css")
 FEATURE_PATH = "LLORCH_BDD_FEATURE_PATH"
 #: Robot's own exit code for test data that is missing or wrong.
 BAD_DATA = 252
@@ -54,8 +59,9 @@ FLAGS = frozenset(
 HELP = f"""bdd-runner [--parallel N] [robot options] [suites]
 
 Runs the suites of pool-managerd with robot. Suites: the paths given, else {FEATURE_PATH}, else ./{DEFAULT_SUITES}.
-Results go to results/ (output.xml, log.html, report.html, xunit.xml), or to results/run-PID/ while another run is at
-work in results/. The exit code is robot's: the number of failed tests (at most 250), 252 for suites that are not there.
+Results go to results/ (summary.html, summary.md, log.html, report.html, output.xml, xunit.xml), or to results/run-PID/
+while another run is at work in results/. The exit code is robot's: the number of failed tests (at most 250), 252 for
+suites that are not there.
 
   --parallel N              run in N processes (pabot)
   --variable URL:http://…   drive a daemon that runs already (also GRPC:host:port, TOKEN:…)
@@ -227,12 +233,45 @@ def run(arguments: list[str], environment: Mapping[str, str], folder: Path) -> i
 
 def _run(plan: Plan, suites: list[str], folder: Path, results: Path) -> int:
     options = [*default_options(plan, folder, results), *plan.options]
-    # What failed last time is kept beside the last report only.
-    shutil.rmtree(results / "failed", ignore_errors=True)
-    with shared_byte_code(in_advance=plan.parallel > 1):
-        if plan.parallel > 1:
-            return _pabot(plan.parallel, options, suites)
-        return _robot(options, suites)
+    clear_last_run(results)
+    began = time.time()
+    try:
+        with shared_byte_code(in_advance=plan.parallel > 1):
+            if plan.parallel > 1:
+                return _pabot(plan.parallel, options, suites)
+            return _robot(options, suites)
+    finally:
+        summarise(plan, results, folder, began)
+
+
+def clear_last_run(results: Path) -> None:
+    """Remove what only the last report speaks of, so that nobody takes it for this run's."""
+    shutil.rmtree(results / FAILED, ignore_errors=True)
+    for name in SUMMARY:
+        # What is in the way is told when the new ones are written.
+        with contextlib.suppress(OSError):
+            (results / name).unlink()
+
+
+def summarise(plan: Plan, results: Path, folder: Path, began: float) -> None:
+    """Write summary.html and summary.md. What goes wrong here is said, and changes nothing of the run's verdict.
+
+    :param began: when the run began, in seconds since the epoch: what was written before is no result of it.
+    """
+    output = _value(plan.options, "--output", "-o") or "output.xml"
+    if output.upper() == "NONE":
+        return
+    from PoolManagerLibrary.summary import NothingToRead, write_summary  # noqa: PLC0415  # needed after the run only
+
+    try:
+        page = write_summary(results, folder, output=output, began=began)
+    except NothingToRead:
+        return  # robot has said why it ran nothing
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"bdd-runner: the summary could not be made: {error}\n")
+        return
+    sys.stdout.write(f"Summary: {page}\n")
+    sys.stdout.flush()
 
 
 def _robot(options: list[str], suites: list[str]) -> int:

@@ -12,7 +12,7 @@ Two runs at the same time, one of them by pabot in two processes, pass and share
     [Tags]    B-HARNESS-008    B-HARNESS-009
     Given a folder, and a place where three processes can meet
     When a run and a parallel run of bdd-runner are started in it at the same time
-    Then both pass, each with its tests in a report of its own
+    Then both pass, each with its tests in a report and a summary of its own
     And the parallel run has started 2 daemons
     And no port, state folder, device folder or results folder was that of two
     And nothing is left of both runs
@@ -36,7 +36,7 @@ A run and a parallel run of bdd-runner are started in it at the same time
     VAR    ${SINGLE} =    ${single}    scope=TEST
     VAR    ${PARALLEL} =    ${parallel}    scope=TEST
 
-Both pass, each with its tests in a report of its own
+Both pass, each with its tests in a report and a summary of its own
     Suite Run Should End With    0    ${SINGLE}
     Suite Run Should End With    0    ${PARALLEL}
     ${first} =    What The Tests Of A Run Have Told    ${SINGLE}    1
@@ -47,6 +47,8 @@ What the tests of a run have told
     [Arguments]    ${run}    ${count}
     ${tests} =    Get Suite Run Tests    PASS    ${run}
     Length Should Be    ${tests}    ${count}
+    ${counts} =    Get Summary Counts    ${run}
+    Should Be Equal As Integers    ${counts}[passed]    ${count}
     RETURN    ${{ [test.message.split() for test in $tests] }}
 
 The parallel run has started ${count} daemons

@@ -10,6 +10,11 @@ Suite Setup      Run The Scenarios That Must Fail
 Test Tags        harness
 
 
+*** Variables ***
+# Jenkins' own for what builds have left (hudson.model.DirectoryBrowserSupport.CSP).
+${JENKINS_POLICY}    sandbox allow-same-origin; default-src 'none'; img-src 'self'; style-src 'self';
+
+
 *** Test Cases ***
 Each failure says what was expected, what was seen, for how long, and why
     [Tags]    B-HARNESS-013
@@ -22,7 +27,7 @@ The exit code is the number of failed tests
 
 The folder for the results is made, with all four files in it
     [Tags]    B-HARNESS-005
-    Then the folder was made, and holds output.xml, log.html, report.html and xunit.xml
+    Then the folder was made, and holds output.xml, log.html, report.html, xunit.xml, summary.html and summary.md
     And all four tell of the same tests
 
 The report holds the last lines of the engine and of the daemon, and the events
@@ -41,6 +46,18 @@ The report links to whole logs beside it
     [Tags]    B-HARNESS-010    OC-POOL-3030
     Then the report of "A state that does not come" links to the logs of engine and daemon, the events and the config
 
+The summary shows each failure with its message, its picture and what was kept
+    [Tags]    B-HARNESS-005    B-HARNESS-010
+    Then the summary counts the same tests as the report
+    And the summary shows "A state that does not come" with its message, its picture and its logs
+
+The summary is shown whole under Jenkins' own content policy
+    [Tags]    B-HARNESS-005    browser
+    [Setup]    Need Browser
+    When the results are served with Jenkins' policy and the summary is opened in a browser
+    Then it is shown with its styles and pictures, and the browser has refused nothing
+    And it fits a window of 1280 and of 390, and is accessible
+
 A scenario that fails at its end only has a report, too
     [Tags]    B-HARNESS-010    OC-POOL-3030
     [Template]    The report of "${test}" has events and the daemon's last lines
@@ -55,6 +72,58 @@ After failed scenarios nothing is left
 
 
 *** Keywords ***
+The summary counts the same tests as the report
+    ${tests} =    Get Suite Run Tests
+    ${failed} =    Get Suite Run Tests    FAIL
+    The Summary Counts    scenarios=${{ len($tests) }}    failed=${{ len($failed) }}
+
+The summary shows "${test}" with its message, its picture and its logs
+    ${failed} =    Get Suite Run Tests    FAIL
+    ${message} =    Evaluate    {test.name: test.message for test in $failed}[$test]
+    ${folder} =    Get Suite Run Results
+    ${page} =    Evaluate    html.unescape(pathlib.Path($folder, 'summary.html').read_text())    modules=html, pathlib
+    VAR    ${part} =    ${{ $page.split($test, 1)[1].split('</article>')[0] }}
+    Should Contain    ${part}    ${message}
+    Part Should Show What Was Kept    ${part}    ${folder}    failed/pool-managerd.Scenarios.${test.replace(' ', '-')}
+
+Part should show what was kept
+    [Arguments]    ${part}    ${folder}    ${kept}
+    FOR    ${name}    IN    timeline-pool.svg    daemon.log    events.txt    pools.toml
+        Should Contain    ${part}    ="${kept}/${name}"
+        Should Be True    ${{ pathlib.Path($folder, $kept, $name).stat().st_size > 100 }}    ${name}
+    END
+    Should Match Regexp    ${part}    <img src="${kept}/timeline-pool.svg"
+    Should Match Regexp    ${part}    href="${kept}/engine-pool-\\w+-r0.log"
+
+The results are served with Jenkins' policy and the summary is opened in a browser
+    ${folder} =    Get Suite Run Results
+    ${url} =    Serve Folder    ${folder}    ${JENKINS_POLICY}
+    Shape Window
+    Go To    ${url}/summary.html
+
+It is shown with its styles and pictures, and the browser has refused nothing
+    Page Should Have No Faults
+    Page Should Load Nothing From Elsewhere
+    ${failed} =    Get Suite Run Tests    FAIL
+    ${shown} =    Get Element Count    css:.failure
+    Should Be Equal As Integers    ${shown}    ${{ len($failed) }}
+    ${edge} =    Execute Javascript    return getComputedStyle(document.querySelector('.failure')).borderLeftWidth
+    Should Be Equal    ${edge}    4px
+    ${widths} =    Execute Javascript    return [...document.images].map((one) => one.naturalWidth)
+    Should Be True    len(${widths}) >= 3 and all(${widths})    The pictures' widths: ${widths}
+
+It fits a window of 1280 and of 390, and is accessible
+    [Documentation]    What judges the page needs scripts, and is let in here.
+    ${folder} =    Get Suite Run Results
+    ${url} =    Serve Folder    ${folder}    ${JENKINS_POLICY.replace('sandbox allow-same-origin;', '')}
+    Go To    ${url}/summary.html
+    Page Should Be Accessible
+    FOR    ${width}    IN    1280    390
+        Shape Window    ${width}
+        Page Should Fit Its Window
+        Capture Page Screenshot    EMBED
+    END
+
 Run The Scenarios That Must Fail
     An Empty Folder
     Run Suites    ${CURDIR}/_must_fail

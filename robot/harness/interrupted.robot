@@ -20,6 +20,7 @@ A run that is stopped by Ctrl-C ${how} leaves nothing
     Given a run with an engine is at work
     When Ctrl-C is pressed ${how}
     Then it ends with a failure
+    And its summary says that it was broken off
     And nothing is left of the run
 
 A run with an engine is at work
@@ -32,6 +33,12 @@ Ctrl-C is pressed ${how:once|twice}
     Interrupt Suite Run
     Wait Until Keyword Succeeds    30 s    20 ms    Get Suite Run Output    contains    Second signal will force exit
     IF    '${how}' == 'twice'    Interrupt Suite Run
+
+Its summary says that it was broken off
+    The Summary Counts    passed=0    failed=1
+    ${folder} =    Get Suite Run Results
+    ${page} =    Evaluate    pathlib.Path($folder, 'summary.html').read_text()
+    Should Contain    ${page}    The run was stopped before its end.
 
 It ends with a failure
     ${run} =    Wait For Suite Run    60 s

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 from robot.api import SkipExecution, logger
@@ -136,6 +139,20 @@ class BrowserKeywords(Keywords):
             raise ExpectationFailed("The page has logged:\n" + "\n".join(faults))
 
     @keyword
+    def serve_folder(self, folder: str, policy: str) -> str:
+        """Serves a folder's files with a Content-Security-Policy, as Jenkins does with what a build has left.
+
+        Until the end of the scenario. Returns the address, without a slash at its end.
+
+        Example:
+        | ${url} = | Serve Folder | results | default-src 'none' |
+        """
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, policy, directory=folder))
+        Thread(target=server.serve_forever, name="pages", daemon=True).start()
+        self.scenario.cleanups += [("the server", server.server_close), ("the server's thread", server.shutdown)]
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    @keyword
     def page_should_load_nothing_from_elsewhere(self) -> list[str]:
         """Checks that the page, and all that it has loaded, came from one host. Returns the addresses.
 
@@ -149,6 +166,22 @@ class BrowserKeywords(Keywords):
                 f"The page of {origin} should load from there only, it loaded {foreign or 'nothing'}."
             )
         return [str(address) for address in loaded]
+
+
+class _Files(SimpleHTTPRequestHandler):
+    """Files with a content policy."""
+
+    def __init__(self, policy: str, *arguments: Any, **named: Any) -> None:
+        self.policy = policy
+        super().__init__(*arguments, **named)
+
+    def end_headers(self) -> None:
+        """Add the policy."""
+        self.send_header("Content-Security-Policy", self.policy)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name that the base class gives it
+        """Say nothing on the console."""
 
 
 def _violation(found: dict[str, Any]) -> str:
