@@ -212,7 +212,7 @@ class PoolReload:
         """Bring replicas back to the old model, the failed one first."""
         worse: PoolManagerError | Failure | None = None
         for replica in reversed(replicas):
-            if replica.model is None or replica.model == self.old_model:
+            if replica.model is None or (replica.model == self.old_model and replica.state.phase not in AT_REST):
                 continue
             if replica.state.phase is Phase.READY:
                 replica.signal(Input(Signal.DRAIN, drain=DrainCause.RELOAD, reason="back to the old model"))

@@ -175,6 +175,18 @@ async def test_a_failed_reload_brings_the_old_model_back_and_leaves_the_breaker_
         assert (done, status.model, status.breaker.failures) == (True, "c.txt", failures)
 
 
+async def test_a_reload_to_the_very_model_that_fails_leaves_no_replica_stopped(world):
+    async with world(pool(quick=QUICK.replace("initial_ms = 50", "initial_ms = 5000"))) as w:
+        await w.phase("ready")
+        w.place.control(exit_code=3, times=1)
+        os.kill(w.replica().run.process.pid, signal.SIGKILL)
+        await w.phase("backoff")
+        with pytest.raises(PoolManagerError) as failed:
+            await w.service.reload("p", new_model_ref="a.txt", wait_s=5)
+        assert (failed.value.details["cause"], failed.value.details["restored"]) == ("ENGINE_EXITED", True)
+        await w.phase("ready")
+
+
 async def test_an_override_stays_in_force_when_its_folder_is_no_longer_one_for_models(world, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "m.txt").write_text("m")
