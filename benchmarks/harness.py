@@ -125,8 +125,17 @@ class BenchDaemon:
         self.devices = self.root / "devices"
         (self.root / "model.bin").write_bytes(b"weights")
         _make_gpu(self.devices, gpu_bytes)
+        self._server = {"http": "127.0.0.1:0", "grpc": "127.0.0.1:0", "state_dir": "state"} | dict(server or {})
+        self.write_config(pools)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.address = ""
+        self.watcher = Watcher("")
+        self.started_in_s = 0.0
+
+    def write_config(self, pools: Sequence[Mapping[str, Any]]) -> None:
+        """The config file, with these pools."""
         tables = {
-            "server": {"http": "127.0.0.1:0", "grpc": "127.0.0.1:0", "state_dir": "state"} | dict(server or {}),
+            "server": self._server,
             "devices": {"source": "simulated", "simulated_dir": "devices", "overhead_bytes": 0},
             "log": {"format": "json"},
         }
@@ -134,10 +143,6 @@ class BenchDaemon:
         for pool in pools:
             lines += ["[[pool]]", *_toml(pool), ""]
         (self.root / "pools.toml").write_text("\n".join(lines), encoding="utf-8")
-        self.process: subprocess.Popen[bytes] | None = None
-        self.address = ""
-        self.watcher = Watcher("")
-        self.started_in_s = 0.0
 
     def launch(self) -> None:
         """Start the process and wait for its first answer."""

@@ -1,7 +1,7 @@
 """Measure what the daemon promises about time, beside a floor measured in the same run.
 
-    python benchmarks/run.py                    all of it, about a minute
-    python benchmarks/run.py --only killed      one of ready, killed, crowd, starts, watchers
+    python benchmarks/run.py                    all of it, about two minutes
+    python benchmarks/run.py --only killed      one of ready, killed, crowd, idle, starts, watchers
     python benchmarks/run.py --check            exit code 1 if a bar is not met
     python benchmarks/run.py --json FILE        the figures for a machine
 
@@ -18,13 +18,14 @@ import sys
 from pathlib import Path
 
 import crowd
+import idle
 import killed
 import ready
 import starts
 import watchers
 from harness import Figure
 
-BENCHMARKS = {"ready": ready, "killed": killed, "crowd": crowd, "starts": starts, "watchers": watchers}
+BENCHMARKS = {"ready": ready, "killed": killed, "crowd": crowd, "idle": idle, "starts": starts, "watchers": watchers}
 HEAD = f"{'':60} {'median':>9} {'p95':>9} {'max':>9}       n  {'/ floor':>8}  bar"
 
 

@@ -137,8 +137,12 @@ def come_to_rest(world: World, timeout_s: float = REST_TIMEOUT_S) -> tuple[dict[
     """Wait until every pool is where it stays; the pools then, and which are not, in sentences."""
     deadline = time.monotonic() + timeout_s
     while True:
-        pools = world.pools()
-        moving = [pool for pool in pools.values() if not rests(pool)]
+        answer = world.ask("list").body
+        pools = {pool["pool_id"]: pool for pool in answer["pools"]}
+        world.daemon.events.wait_revision(answer["revision"], timeout=2)
+        world.hear()
+        # Between two replicas a reload looks like rest.
+        moving = [pool for pool in pools.values() if not rests(pool) or pool["pool_id"] in world.judge.reloading]
         if not moving:
             return pools, []
         if time.monotonic() > deadline:

@@ -168,7 +168,7 @@ def _moment(world: World, moment: Moment, before: Rest) -> tuple[Kept, Rest]:
     problems += [f"all up again: {problem}" for problem in wrong]
     after = after or before
     problems += at_rest_again(before, after, touched, frozenset())
-    problems += world.judge_events(caught_up=True)
+    problems += world.judge_events()
     problems += log_problems(world)
     problems += _damage(world)
     promised = len(promises.leases) + len(promises.stopped) + len(promises.running) + len(promises.models)

@@ -115,7 +115,7 @@ class Soak:
         after, wrong = check_at_rest(world)
         problems += [f"all up again: {problem}" for problem in wrong]
         problems += watch.stop()
-        problems += world.judge_events(caught_up=True)
+        problems += world.judge_events()
         problems += log_problems(world)
         after = after or first or before
         problems += at_rest_again(before, after, touched, plan.renewed)

@@ -63,6 +63,8 @@ class StreamJudge:
         self._revision = 0
         self._jumps = 1
         self.problems: list[str] = []
+        #: Pools whose reload was begun and is not over.
+        self.reloading: set[str] = set()
 
     def killed(self) -> None:
         """The daemon was killed: revisions go on above those that it might have handed out."""
@@ -92,6 +94,7 @@ class StreamJudge:
             "pool_unready": self._readiness,
             "lease": self._lease,
             "config": self._config,
+            "reload": self._reload,
             "gap": lambda event: self._say(event, "events are missing in the stream"),
         }
         for event in events:
@@ -128,6 +131,7 @@ class StreamJudge:
         for replica in self._replicas.values():
             replica.phase = None
             replica.trials = 0
+        self.reloading.clear()
         for pool_id in self._ready:
             self._ready[pool_id] = False
 
@@ -139,6 +143,14 @@ class StreamJudge:
             for replica in [replica for (pool, _), replica in self._replicas.items() if pool == pool_id]:
                 replica.restart_count = 0
                 replica.breaker = "closed"
+
+        self.reloading -= self._removed
+
+    def _reload(self, event: SeenEvent) -> None:
+        if event.to == "started":
+            self.reloading.add(event.pool_id or "")
+        else:
+            self.reloading.discard(event.pool_id or "")
 
     # -- phases and restarts -------------------------------------------------------------------------------------------
 

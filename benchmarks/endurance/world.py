@@ -68,6 +68,7 @@ class World:
         self.judge = StreamJudge()
         self._judged = 0
         self._judging = threading.Lock()
+        self._stream_problems: list[str] = []
         self.log_offset = 0
         self.make_folder()
 
@@ -223,22 +224,23 @@ class World:
         self.log_offset = size
         return iter(records)
 
-    def judge_events(self, *, caught_up: bool = False) -> list[str]:
-        """Let the judge of the stream hear what is new; what is wrong with it, in sentences.
-
-        :param caught_up: wait until everything up to the daemon's present revision has arrived.
-        """
-        if caught_up:
-            revision = self.ask("list").body["revision"]
-            if not self.daemon.events.wait_revision(revision, timeout=10):
-                return [f"the event stream does not come up to revision {revision} within 10 s"]
+    def hear(self) -> None:
+        """Let the judge of the stream hear what is new."""
         with self._judging:
             events = self.daemon.events.events_from(self._judged)
             self._judged += len(events)
-            problems = self.judge.hear(events)
-            if caught_up:
-                self.judge.caught_up()
-            return problems
+            self._stream_problems += self.judge.hear(events)
+
+    def judge_events(self) -> list[str]:
+        """What is wrong with the stream since the last call, up to the daemon's present revision."""
+        revision = self.ask("list").body["revision"]
+        caught_up = self.daemon.events.wait_revision(revision, timeout=10)
+        self.hear()
+        self.judge.caught_up()
+        problems, self._stream_problems = self._stream_problems, []
+        if not caught_up:
+            problems.append(f"the event stream does not come up to revision {revision} within 10 s")
+        return problems
 
     def wait(self, seconds: float) -> None:
         """Let time pass. A soak waits by the clock: nothing is expected to happen just then."""
