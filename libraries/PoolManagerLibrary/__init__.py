@@ -59,6 +59,7 @@ from PoolManagerLibrary.keywords.programs import ProgramKeywords
 from PoolManagerLibrary.keywords.prometheus import PrometheusKeywords
 from PoolManagerLibrary.keywords.real_triton import RealTritonKeywords
 from PoolManagerLibrary.keywords.reflection import ReflectionKeywords
+from PoolManagerLibrary.keywords.restarts import RestartKeywords
 from PoolManagerLibrary.keywords.sampled_statuses import SampledStatusKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
 from PoolManagerLibrary.keywords.serving import ServingKeywords
@@ -173,8 +174,8 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             OrphanKeywords,
             PageSecurityKeywords,
             PhaseKeywords,
-            PoolKeywords,
             PlanKeywords,
+            PoolKeywords,
             PoolOperationKeywords,
             PoolStateKeywords,
             PoolStatusKeywords,
@@ -186,6 +187,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             PrometheusKeywords,
             RealTritonKeywords,
             ReflectionKeywords,
+            RestartKeywords,
             SampledStatusKeywords,
             ScenarioKeywords,
             ServingKeywords,

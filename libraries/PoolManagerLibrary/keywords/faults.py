@@ -94,6 +94,24 @@ class FaultKeywords(Keywords):
         return pid
 
     @keyword
+    def kill_all_engines(self, signal_name: StopSignal = StopSignal.SIGKILL) -> None:
+        """Sends a signal to every engine of the scenario, one right after the other. Waits for nothing.
+
+        Example:
+        | Kill All Engines |
+        """
+        engines = [
+            f"{pool.alias}/{replica}"
+            for pool in self.scenario.pools.values()
+            if not pool.removed
+            for replica in pool.replicas
+        ]
+        pids = [self._pid(engine) for engine in engines]
+        self.scenario.act(f"{signal_name.value} to {', '.join(engines)}")
+        for pid in pids:
+            os.kill(pid, getattr(signal, signal_name.value))
+
+    @keyword
     def get_engine_requests(self, engine: str = "the engine", path: str | None = None) -> list[dict[str, Any]]:
         """Returns the requests that an engine has seen: ``at`` (epoch, ms), ``method``, ``path``, ``status``, ``pid``.
 

@@ -105,19 +105,19 @@ class PoolStatusKeywords(Keywords):
         Example:
         | Pool Should Show | the pool | desired stopped | live false | last_error.code null | within=500 ms |
         """
-        pairs = [_pair(field) for field in fields]
+        pairs = [field_and_value(field) for field in fields]
         for pool_id in self.pool_ids(name):
             self._show(pool_id, pairs, seconds(within))
 
     def _show(self, pool_id: str, pairs: list[tuple[str, Any]], limit: float) -> None:
         def look() -> dict[str, Any]:
             document = self.status(pool_id)
-            return {path: _dig_or_none(document, path) for path, _ in pairs}
+            return {path: dig_or_none(document, path) for path, _ in pairs}
 
         wanted = dict(pairs)
         wait_until(
             look,
-            lambda seen: all(_same(seen[path], value) for path, value in wanted.items()),
+            lambda seen: all(is_same(seen[path], value) for path, value in wanted.items()),
             timeout=limit,
             expected=f"pool {pool_id} to show " + ", ".join(f"{path} {value!r}" for path, value in pairs),
             show=lambda seen: ", ".join(f"{path} {value!r}" for path, value in seen.items()),
@@ -125,13 +125,15 @@ class PoolStatusKeywords(Keywords):
         )
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def field_and_value(text: str) -> tuple[str, Any]:
+    """What a cell such as ``phase ready`` or ``last_error null`` says: the dotted path, and the value."""
     path, _, value = text.strip().partition(" ")
     value = value.strip().removeprefix("is ").removeprefix("= ")
     return path, says(value)
 
 
-def _dig_or_none(document: Any, path: str) -> Any:
+def dig_or_none(document: Any, path: str) -> Any:
+    """The member at a dotted path; None where a list is too short or a value has no members."""
     place = document
     for part in path.split("."):
         if isinstance(place, dict):
@@ -145,7 +147,8 @@ def _dig_or_none(document: Any, path: str) -> Any:
     return place
 
 
-def _same(seen: Any, wanted: Any) -> bool:
+def is_same(seen: Any, wanted: Any) -> bool:
+    """Whether a status has the value that a phrase asked for."""
     if isinstance(seen, bool) or isinstance(wanted, bool):
         return seen is wanted
     return bool(seen == wanted) or (seen is not None and str(seen) == str(wanted))
