@@ -21,6 +21,8 @@ from pool_managerd.runtime.pool import Pool
 if TYPE_CHECKING:
     from pool_managerd.runtime.registry import Registry
 
+SPILLOVERS = frozenset({Code.CPU_SPILLOVER, Code.CROSS_MASK_SPILLOVER})
+
 
 def check_masks(config: Config, snapshot: DevicesSnapshot) -> None:
     """Every mask names devices that are there, and no two pools share one that have not both agreed to it.
@@ -125,8 +127,10 @@ class RegistryConfig:
             return
         for replica in pool.replicas.values():
             failure = replica.state.failure
-            at_fault = failure is not None and failure.failure_class is FailureClass.CONFIGURATION
-            if replica.state.phase is Phase.FAILED and at_fault:
+            if replica.state.phase is not Phase.FAILED or failure is None:
+                continue
+            # Arguments that offload stay what they are until the config or the operator says something else.
+            if failure.failure_class is FailureClass.CONFIGURATION and failure.code not in SPILLOVERS:
                 replica.start(Input(Signal.START, reason="the config was reloaded"), trigger="config")
 
     def _change(self, pool: Pool, config: PoolConfig, found: ConfigDiff) -> None:
