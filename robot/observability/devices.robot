@@ -23,7 +23,7 @@ The free memory follows what an engine takes and gives back
     Then the metric vram_free_bytes of the GPU is 7 GiB
     And each device has one vram_free_bytes, equal to its memory_free_bytes
     When the pool is preloaded
-    Then the pool becomes ready within 3 s
+    Then the pool becomes ready within 10 s
     And the metric vram_free_bytes of the GPU is 4 GiB
     And the metric device_vram_used_bytes of the GPU is 4 GiB
     And the metric vram_reserved_bytes of the GPU is 3 GiB

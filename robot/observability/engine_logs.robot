@@ -16,8 +16,8 @@ A fatal line of the run before does nothing to the next one
     [Tags]    B-LOG-010
     Given a ready pool    &{QUICK}
     When the engine reports a CUDA error
-    Then the pool becomes unready within 1 s
-    And the pool becomes ready within 4 s
+    Then the pool becomes unready within 3 s
+    And the pool becomes ready within 10 s
     And the log of the engine has "CUDA error" within 0 s
     And the pool stays ready for 300 ms
     And there was 1 failure with CUDA_ERROR
@@ -36,14 +36,14 @@ Nor does it after the log was copied aside and emptied
     Given a daemon of its own    log.engine_log_max_bytes=20KiB    log.engine_log_keep=2
     And a ready pool    &{QUICK}
     When the engine reports a CUDA error
-    Then the pool becomes unready within 1 s
-    And the pool becomes ready within 4 s
+    Then the pool becomes unready within 3 s
+    And the pool becomes ready within 10 s
     When the engine writes more than its log may hold
     Then the fatal line is in the rotated log within 5 s
     And the pool stays ready for 300 ms
     When the engine is killed
-    Then the pool becomes unready within 1 s
-    And the pool becomes ready within 4 s
+    Then the pool becomes unready within 3 s
+    And the pool becomes ready within 10 s
     And the pool stays ready for 300 ms
     And there was 1 failure with CUDA_ERROR
 
@@ -52,8 +52,8 @@ Nor does it after a restart of the daemon
     Given a daemon of its own
     And a ready pool    &{QUICK}
     When the engine reports a CUDA error
-    Then the pool becomes unready within 1 s
-    And the pool becomes ready within 4 s
+    Then the pool becomes unready within 3 s
+    And the pool becomes ready within 10 s
     And the pid of the engine is noted
     When the daemon is killed and started again
     Then the pool becomes ready within 10 s
@@ -61,7 +61,7 @@ Nor does it after a restart of the daemon
     And the engine is still the same process
     And there was 1 failure with CUDA_ERROR
     When the engine reports a CUDA error
-    Then the pool becomes unready within 1 s
+    Then the pool becomes unready within 3 s
 
 
 *** Keywords ***

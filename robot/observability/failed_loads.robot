@@ -23,7 +23,7 @@ A load that fails is counted under its reason
     [Arguments]    ${reason}    @{behaviour}    &{settings}
     Define Pool    pool    @{behaviour}    restart.initial_ms=30 s    &{settings}
     When the pool is preloaded
-    Then an event of kind preload comes within 3 s    to=failed    code=${reason}
+    Then an event of kind preload comes within 5 s    to=failed    code=${reason}
     And the metric preload_failure_total of the pool is 1    replica_id=r0    engine=simulated    reason=${reason}
     And the metric preload_failure_total of the pool is 1
     And the metric preload_success_total of the pool is 0

@@ -16,11 +16,11 @@ Each load that ends Ready is one success
     Given a pool    &{QUICK}
     Then the metric preload_success_total of the pool is 0    replica_id=r0    engine=simulated
     When the pool is preloaded
-    Then the pool becomes ready within 3 s
+    Then the pool becomes ready within 10 s
     And the metric preload_success_total of the pool is 1    replica_id=r0    engine=simulated
     When the engine is killed
-    Then the pool becomes unready within 1 s
-    And the pool becomes ready within 3 s
+    Then the pool becomes unready within 3 s
+    And the pool becomes ready within 10 s
     And the metric preload_success_total of the pool is 2    replica_id=r0    engine=simulated
     And the metric preload_duration_seconds_count of the pool is 2    engine=simulated
     And the metric preload_failure_total of the pool does not exist
@@ -29,8 +29,8 @@ Each replica has a count of its own, under the pool's kind of engine
     [Tags]    B-METRICS-001
     Given a ready pool of kind vllm    replicas=2    min_ready=2    &{QUICK}
     When engine r1 is killed
-    Then the pool becomes unready within 1 s
-    And the pool becomes ready within 3 s
+    Then the pool becomes unready within 3 s
+    And the pool becomes ready within 10 s
     And the metric preload_success_total of the pool is 1    replica_id=r0    engine=vllm
     And the metric preload_success_total of the pool is 2    replica_id=r1    engine=vllm
 
@@ -48,7 +48,7 @@ A load that fails twice and then succeeds is two failures and one success
     Given a pool    &{QUICK}
     And for its next 2 starts the engine exits with code 3 while loading
     When the pool is preloaded
-    Then the pool becomes ready within 4 s
+    Then the pool becomes ready within 10 s
     And the metric preload_failure_total of the pool is 2    replica_id=r0    engine=simulated    reason=ENGINE_EXITED
     And the metric preload_failure_total of the pool is 2
     And the metric preload_success_total of the pool is 1

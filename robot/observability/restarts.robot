@@ -17,13 +17,13 @@ Each supervised restart counts one for its replica, and nothing else does
     And the restart counts are watched
     Then the metric restart_total of the pool is 0    replica_id=r0
     When engine r0 is killed
-    Then the pool becomes unready within 1 s
-    And the pool becomes ready within 3 s
+    Then the pool becomes unready within 3 s
+    And the pool becomes ready within 10 s
     And the metric restart_total of the pool is 1    replica_id=r0
     And the metric restart_total of the pool is 0    replica_id=r1
     When engine r0 is killed
-    Then the pool becomes unready within 1 s
-    And the pool becomes ready within 3 s
+    Then the pool becomes unready within 3 s
+    And the pool becomes ready within 10 s
     And the metric restart_total of the pool is 2    replica_id=r0
     When the pool is stopped
     And a caller waits 5 s for the preload of the pool
@@ -39,12 +39,12 @@ The backoff is a histogram with one observation for each restart that was schedu
     And for its next 3 starts the engine exits with code 3 while loading
     Then the metric backoff_delay_seconds_count of the pool is 0
     When the pool is preloaded
-    Then the pool becomes ready within 5 s
+    Then the pool becomes ready within 10 s
     And the metric backoff_delay_seconds_count of the pool is 3
     And the metric restart_scheduled_total of the pool is 3    replica_id=r0    crash_reason=exit_code
     And its count and sum are those of the restarts that events tell of
     When the engine is killed by SIGSEGV
-    Then the pool becomes unready within 1 s
+    Then the pool becomes unready within 3 s
     And the metric restart_scheduled_total of the pool is 1    replica_id=r0    crash_reason=SIGSEGV
     And the metric backoff_delay_seconds_count of the pool is 4
     And its count and sum are those of the restarts that events tell of
@@ -54,7 +54,7 @@ What waits for memory is no scheduled restart
     [Tags]    B-METRICS-007
     Given a pool    vram_bytes=9GiB    &{QUICK}
     When the pool is preloaded
-    Then the preload fails within 1 s with INSUFFICIENT_VRAM
+    Then the preload fails within 3 s with INSUFFICIENT_VRAM
     And the metric backoff_delay_seconds_count of the pool is 0
     And the metric restart_scheduled_total of the pool does not exist
 
@@ -63,12 +63,12 @@ A breaker that opens is counted, and its state shown
     Given a pool whose engine exits with code 3 while loading    restart.initial_ms=50 ms    restart.floor_ms=50 ms
     ...    breaker.failures=2    breaker.open_ms=30 s
     When the pool is preloaded
-    Then the pool reaches phase circuit_open within 3 s
+    Then the pool reaches phase circuit_open within 10 s
     And the metric circuit_breaker_state of the pool is 1    replica_id=r0
     And the metric circuit_breaker_open_total of the pool is 1    replica_id=r0
     And the metric backoff_delay_seconds_count of the pool is 1
     When the circuit of the pool is reset
-    Then an event of kind breaker comes within 1 s    to=closed
+    Then an event of kind breaker comes within 5 s    to=closed
 
 
 *** Keywords ***

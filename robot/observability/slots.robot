@@ -12,7 +12,7 @@ Slots and leases are those of the status after each grant and release
     Given a pool    slots=4    replicas=2    min_ready=2
     Then the gauges of the pool are those of its status    slots_total=0    slots_free=0    active_leases=0
     When the pool is preloaded
-    Then the pool becomes ready within 4 s
+    Then the pool becomes ready within 10 s
     And the gauges of the pool are those of its status    slots_total=8    slots_free=8    active_leases=0
     When a lease is held on the pool
     Then the gauges of the pool are those of its status    slots_total=8    slots_free=7    active_leases=1
@@ -35,7 +35,7 @@ What becomes of leases is counted
     [Tags]    B-METRICS-010
     Given a ready pool    slots=1
     When a caller asks for a lease on the pool    ttl=100 ms
-    Then an event of kind lease comes within 1 s    details.action=expired
+    Then an event of kind lease comes within 5 s    details.action=expired
     And the metric lease_granted_total of the pool is 1
     And the metric lease_expired_total of the pool is 1
     When a lease is held on the pool
@@ -51,11 +51,11 @@ The pool is 1 in the metrics only while its status says ready
     Given a pool whose engine needs 200 ms to load    restart.initial_ms=100 ms    restart.floor_ms=50 ms
     And metrics and status are watched
     When the pool is preloaded
-    Then the pool becomes ready within 3 s
+    Then the pool becomes ready within 10 s
     And both have been looked at meanwhile
     When the engine is killed
-    Then the pool becomes unready within 1 s
-    And the pool becomes ready within 3 s
+    Then the pool becomes unready within 3 s
+    And the pool becomes ready within 10 s
     And both have been looked at meanwhile
     When the pool is stopped
     Then each value of pool_ready fits a status of that moment
