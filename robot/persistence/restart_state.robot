@@ -11,27 +11,24 @@ Circuits, backoffs and counts of each replica are as they were
     Given a daemon of its own
     And a pool named open whose engine exits with code 3 while loading    replicas=2    breaker.failures=2
     ...    breaker.open_ms=30 s    restart.initial_ms=50 ms    restart.floor_ms=50 ms
+    And a pool named trial whose engine exits with code 3 while loading    breaker.failures=1    breaker.open_ms=2500 ms
     And a ready pool named waiting    restart.initial_ms=30 s    restart.jitter=0
+    And a ready pool named soon    restart.initial_ms=2500 ms    restart.jitter=0
     And the circuits of pool open have opened
     And the engine of pool waiting is killed
     And pool waiting reaches phase backoff within 1 s
-    And the status of both pools is noted
-    When the daemon is killed and started again
-    Then the status of both pools is as noted
-    And nothing of both pools was started
-
-What waited starts when its time has come, and not before
-    [Tags]    B-PERSIST-009    B-PERSIST-010
-    Given a daemon of its own
-    And a pool named trial whose engine exits with code 3 while loading    breaker.failures=1    breaker.open_ms=2500 ms
-    And a ready pool named waiting    restart.initial_ms=2500 ms    restart.jitter=0
+    And the status of pool open is noted
+    And the status of pool waiting is noted
     And the circuits of pool trial have opened
-    And the engine of pool waiting is killed
-    And pool waiting reaches phase backoff within 1 s
-    And the times that both wait for are noted
+    And the engine of pool soon is killed
+    And pool soon reaches phase backoff within 1 s
+    And the times that trial and soon wait for are noted
     When the daemon is killed and started again
-    Then pool trial reaches half_open at its time, or as soon as the daemon serves
-    And pool waiting reaches preflight at its time, or as soon as the daemon serves
+    Then the status of pool open is as noted
+    And the status of pool waiting is as noted
+    And pool trial reaches half_open at its time, or as soon as the daemon serves
+    And pool soon reaches preflight at its time, or as soon as the daemon serves
+    And nothing of pools open and waiting was started
 
 
 *** Keywords ***
@@ -41,14 +38,14 @@ The circuits of pool ${name} have opened
     Use Pool    ${name}
     Wait Until Expression    all(one['breaker']['state'] == 'open' for one in status['replicas'])    within=5 s
 
-Nothing of both pools was started
+Nothing of pools open and waiting was started
     FOR    ${name}    IN    open    waiting
         Engine Should Not Have Been Started    ${name}
         Get Event Count    ${name}    equals    0    since_act=True    kind=preload
     END
 
-The times that both wait for are noted
-    FOR    ${name}    IN    trial    waiting
+The times that trial and soon wait for are noted
+    FOR    ${name}    IN    trial    soon
         ${at} =    Get Pool Field    ${name}    next_restart_at
         VAR    ${AT ${name}} =    ${at}    scope=TEST
     END

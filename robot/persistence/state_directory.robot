@@ -42,7 +42,6 @@ A state directory that is moved away and back is used as before
     When the state directory is emptied
     Then an event of kind daemon of the daemon comes within 3 s    to=warning    reason=~written anew
     And the files of pool calm are there again
-    And a second daemon is refused
     When the daemon is killed and started again
     Then the engine of pool calm was adopted
     And the daemon lists exactly the leases that are held on pool calm
