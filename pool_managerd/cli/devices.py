@@ -30,26 +30,34 @@ def devices(
         print_json(document)
         return
     print_table(
-        ("GPU", "UUID", "NAME", "TOTAL", "FREE", "USED", "RESERVED", "HEALTH", "HOLDERS"),
+        ("GPU", "UUID", "NAME", "TOTAL", "FREE", "USED", "RESERVED", "UTIL", "TEMP", "HEALTH", "HOLDERS"),
         (
             (
-                str(device["index"]),
+                f"{device['index']}{' MIG' if device['parent'] else ''}",
                 device["uuid"],
                 device["name"],
                 format_bytes(device["memory_total_bytes"]),
                 format_bytes(device["memory_free_bytes"]),
                 format_bytes(device["memory_used_bytes"]),
                 format_bytes(device["memory_reserved_bytes"]),
-                device["health"],
+                _with_unit(device["utilization_percent"], " %"),
+                _with_unit(device["temperature_celsius"], " °C"),
+                "divided" if device["mig"] and device["health"] == "ok" else device["health"],
                 ", ".join(_holder(holder) for holder in device["holders"]) or "-",
             )
             for device in document["devices"]
         ),
     )
+    if document["driver_version"] is not None:
+        note(f"Driver {document['driver_version']}, CUDA up to {document['cuda_version'] or 'an unknown version'}.")
     if document["source"] == "simulated":
         note("These GPUs are simulated.")
     if document["stale"]:
         note(f"The driver does not answer; these are the values of {document['taken_at']}.")
+
+
+def _with_unit(value: int | None, unit: str) -> str:
+    return "-" if value is None else f"{value}{unit}"
 
 
 def _holder(holder: dict[str, Any]) -> str:

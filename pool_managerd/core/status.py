@@ -128,7 +128,12 @@ class HolderStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """One GPU. ``health`` is ok, quarantined or lost; ``residency`` is process or device."""
+    """One GPU, or one MIG instance of a GPU. ``health`` is ok, quarantined or lost; ``residency`` is process or device.
+
+    :param memory_driver_bytes: what the driver keeps for itself: neither used nor free.
+    :param recovery_action: NVML's number of what it advises; 0 is nothing.
+    :param mig: a GPU that is divided into MIG instances; ``parent`` is, for an instance, the UUID of its GPU.
+    """
 
     uuid: str
     index: int
@@ -141,6 +146,15 @@ class DeviceStatus:
     residency: str
     stale: bool
     holders: list[HolderStatus]
+    pci_bus_id: str = ""
+    compute_capability: str | None = None
+    memory_driver_bytes: int | None = None
+    utilization_percent: int | None = None
+    temperature_celsius: int | None = None
+    ecc_uncorrected_errors: int | None = None
+    recovery_action: int | None = None
+    mig: bool = False
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +165,8 @@ class DeviceList:
     source: str
     stale: bool
     taken_at: str
+    driver_version: str | None = None
+    cuda_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

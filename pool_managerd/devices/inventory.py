@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from pool_managerd.devices.nvml import NvmlThread, gpu_required
+from pool_managerd.devices.nvml import NvmlThread, cuda_version, gpu_required
 from pool_managerd.devices.snapshot import (
     RECOVERY_ACTIONS,
     Device,
@@ -37,6 +37,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+#: What an event's instance ids are where it is of the whole GPU.
+_WHOLE_GPU = 0xFFFFFFFF
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +78,7 @@ class Inventory:
     def __init__(self, nvml: Any, *, source: str, wait_ms: int = 5000, refresh_timeout_s: float = 5.0) -> None:
         self.source = source
         self.driver_version: str | None = None
+        self.cuda_version: str | None = None
         self.on_xid: Callable[[XidEvent], None] | None = None
         self.on_health: Callable[[HealthEvent], None] | None = None
         self.on_forgotten: Callable[[Device], None] | None = None
@@ -159,6 +163,7 @@ class Inventory:
             self.driver_version = version.decode() if isinstance(version, bytes) else str(version)
         except pynvml.NVMLError:
             self.driver_version = None
+        self.cuda_version = cuda_version(self._nvml)
         self._slots = int(self._nvml.nvmlDeviceGetCount())
         if self._slots == 0:
             return Sweep((), "process", {})
@@ -226,7 +231,8 @@ class Inventory:
                 _log.warning("XID %s of a GPU that cannot be named: %s", data.eventData, error)
                 return
             uuid = found.decode() if isinstance(found, bytes) else str(found)
-        self._from_thread(self._announce_xid)(XidEvent(uuid, int(data.eventData)))
+        instance = (int(data.gpuInstanceId), int(data.computeInstanceId))
+        self._from_thread(self._announce_xid)(uuid, instance, int(data.eventData))
 
     def _from_thread(self, function: Callable[..., None]) -> Callable[..., None]:
         def call(*args: Any) -> None:
@@ -239,9 +245,15 @@ class Inventory:
 
     # -- on the event loop --------------------------------------------------------------------------------------
 
-    def _announce_xid(self, event: XidEvent) -> None:
-        if not self._closing.is_set():
-            _tell(self.on_xid, event)
+    def _announce_xid(self, uuid: str, instance: tuple[int, int], xid: int) -> None:
+        """An XID of one MIG instance is told as its, one of the whole GPU as the GPU's."""
+        if self._closing.is_set():
+            return
+        told = uuid
+        for device in self._snapshot.devices:
+            if device.parent == uuid and device.instance is not None and _matches(instance, device.instance):
+                told = device.uuid
+        _tell(self.on_xid, XidEvent(told, xid))
 
     def _kick(self) -> None:
         if not self._closing.is_set():
@@ -283,7 +295,12 @@ class Inventory:
 
     def _publish(self, sweep: Sweep) -> DevicesSnapshot:
         new = DevicesSnapshot(
-            devices=sweep.devices, taken_at=time.time(), residency=sweep.residency, source=self.source
+            devices=sweep.devices,
+            taken_at=time.time(),
+            residency=sweep.residency,
+            source=self.source,
+            driver_version=self.driver_version,
+            cuda_version=self.cuda_version,
         )
         return self._replace(new)
 
@@ -313,6 +330,11 @@ def _tell(callback: Callable[[T], None] | None, value: T) -> None:
         callback(value)
     except Exception:  # noqa: BLE001 - whatever it is, the inventory goes on
         _log.exception("a callback of the device inventory failed")
+
+
+def _matches(told: tuple[int, int], instance: tuple[int, int]) -> bool:
+    """Whether an event's ids name a MIG instance; an event may leave the compute instance open."""
+    return told[0] == instance[0] and told[1] in {instance[1], _WHOLE_GPU}
 
 
 def _handle_key(handle: Any) -> Any:

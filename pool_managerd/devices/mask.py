@@ -51,13 +51,14 @@ def resolve_mask(
         host that has not exactly one GPU; GPU_UNAVAILABLE as said above.
     """
     if not mask:
-        if len(snapshot.devices) == 1:
-            return snapshot.devices
+        usable = tuple(device for device in snapshot.devices if not device.mig)
+        if len(usable) == 1:
+            return usable
         raise PoolManagerError(
             Code.INVALID_DEVICE_MASK,
-            f"no device mask is given, and this host has {len(snapshot.devices)} GPUs",
+            f"no device mask is given, and this host has {len(usable)} GPUs",
             hint=f"set devices = … to name the pool's GPUs; present: {snapshot.listing()}",
-            details={"devices": [], "present": [device.uuid for device in snapshot.devices]},
+            details={"devices": [], "present": [device.uuid for device in usable]},
         )
     found: list[Device] = []
     for name in mask:
@@ -68,7 +69,14 @@ def resolve_mask(
             raise _invalid(
                 f"device mask {_show(mask)} selects {device.label()} twice, the second time as {name!r}", mask, name
             )
+        if device.mig:
+            raise _divided(name, mask, device, snapshot)
         found.append(device)
+    if len(found) > 1 and (instance := next((one for one in found if one.parent is not None), None)) is not None:
+        # NVIDIA's MIG user guide: CUDA enumerates one compute instance for a process.
+        raise _invalid(
+            f"device mask {_show(mask)} has several devices, and {instance.label()} is one of them", mask, "MIG"
+        )
     return tuple(found)
 
 
@@ -149,7 +157,7 @@ def _canonical(element: Any, number: int, mask: Any) -> str:
 def _find(name: str, snapshot: DevicesSnapshot) -> Device | None:
     if not name.isdigit():
         return next((device for device in snapshot.devices if device.uuid.lower() == name.lower()), None)
-    matching = [device for device in snapshot.devices if device.index == int(name)]
+    matching = [device for device in snapshot.devices if device.index == int(name) and device.parent is None]
     matching.sort(key=lambda device: device.health == "lost")  # a lost GPU's index may be another's by now
     return matching[0] if matching else None
 
@@ -168,6 +176,17 @@ def _absent(name: str, mask: Sequence[str], snapshot: DevicesSnapshot, absent: s
     return PoolManagerError(Code.INVALID_DEVICE_MASK, message, hint="name devices that exist", details=details)
 
 
+def _divided(name: str, mask: Sequence[str], device: Device, snapshot: DevicesSnapshot) -> PoolManagerError:
+    instances = [one.uuid for one in snapshot.devices if one.parent == device.uuid]
+    return PoolManagerError(
+        Code.INVALID_DEVICE_MASK,
+        f"device mask {_show(mask)} names {device.label()}, which is divided into MIG instances: "
+        f"{', '.join(instances) or 'none yet'}",
+        hint="name one of its instances by its UUID",
+        details={"devices": list(mask), "device": name, "present": instances},
+    )
+
+
 def _show(mask: Any) -> str:
     if isinstance(mask, str):
         return repr(mask)
@@ -177,9 +196,10 @@ def _show(mask: Any) -> str:
 
 
 def _invalid(message: str, mask: Any, element: Any) -> PoolManagerError:
+    one_instance = "a process can use one MIG instance only, and no other GPU beside it: give each its own replica"
     return PoolManagerError(
         Code.INVALID_DEVICE_MASK,
         message,
-        hint=_FORMS,
+        hint=one_instance if element == "MIG" else _FORMS,
         details={"devices": mask if isinstance(mask, str) else _show(mask)[1:-1], "device": str(element)},
     )

@@ -67,6 +67,15 @@ def gpu_required(error: Exception | None, *, driver: str | None = None) -> PoolM
     )
 
 
+def cuda_version(nvml: Any) -> str | None:
+    """The newest CUDA version that the driver can run, such as ``13.0``; ``None`` where NVML does not say."""
+    try:
+        number = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
+    except pynvml.NVMLError:
+        return None
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
 class NvmlThread:
     """Runs calls one after the other in a thread that never holds up the end of the process."""
 

@@ -44,7 +44,7 @@ class _EventSet:
     def __init__(self, offset: int) -> None:
         self.offset = offset
         self.uuids: set[str] = set()
-        self.pending: deque[tuple[str, int]] = deque()
+        self.pending: deque[tuple[str, int, tuple[int, int]]] = deque()
         self.freed = False
 
 
@@ -58,6 +58,7 @@ class SimulatedNvml:
         self.folder = SimulatedFolder(path)
         self._reader = FolderReader(self.folder)
         self._state: SimulatedState | None = None
+        self._by_uuid: dict[str, dict[str, Any]] = {}
         self._initialised = False
         self._xids = threading.Condition()
         self._feed_lock = threading.Lock()
@@ -116,7 +117,8 @@ class SimulatedNvml:
 
     def nvmlDeviceGetUUID(self, handle: SimulatedHandle) -> str:
         """The UUID."""
-        return str(self._gpu(handle)["uuid"])
+        self._gpu(handle)
+        return handle.uuid
 
     def nvmlDeviceGetIndex(self, handle: SimulatedHandle) -> int:
         """The index that the GPU's file says."""
@@ -124,7 +126,9 @@ class SimulatedNvml:
 
     def nvmlDeviceGetName(self, handle: SimulatedHandle) -> str:
         """The product name."""
-        return str(self._gpu(handle).get("name", "Simulated GPU"))
+        gpu = self._gpu(handle)
+        name = str(gpu.get("name", "Simulated GPU"))
+        return name if gpu["uuid"] == handle.uuid else str(self._instance(handle).get("name", f"{name} MIG"))
 
     def nvmlDeviceGetPciInfo(self, handle: SimulatedHandle) -> Any:
         """The PCI address, as ``busId``."""
@@ -134,10 +138,67 @@ class SimulatedNvml:
         """[major, minor]."""
         return [int(part) for part in self._gpu(handle).get("compute_capability", (9, 0))]
 
+    def nvmlDeviceGetUtilizationRates(self, handle: SimulatedHandle) -> Any:
+        """Percent: of time with a kernel running, and of time with memory traffic."""
+        gpu = self._gpu(handle)
+        return SimpleNamespace(gpu=int(gpu.get("utilization", 0)), memory=int(gpu.get("memory_utilization", 0)))
+
+    def nvmlDeviceGetTemperature(self, handle: SimulatedHandle, sensor: int) -> int:
+        """Degrees Celsius of the die."""
+        if sensor != pynvml.NVML_TEMPERATURE_GPU:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        return int(self._gpu(handle).get("temperature", 35))
+
+    def nvmlDeviceGetTotalEccErrors(self, handle: SimulatedHandle, error_type: int, counter_type: int) -> int:
+        """Uncorrected errors since the driver was loaded; NotSupported for a GPU without ECC."""
+        count = self._gpu(handle).get("ecc_errors", 0)
+        kinds = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC)
+        if count is None or (error_type, counter_type) != kinds:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return int(count)
+
+    # -- MIG instances ------------------------------------------------------------------------------------------
+
+    def nvmlDeviceGetMigMode(self, handle: SimulatedHandle) -> list[int]:
+        """[current mode, mode after the next reset]; NotSupported for a GPU whose document says nothing of MIG."""
+        gpu = self._gpu(handle)
+        if "mig" not in gpu or handle.uuid != gpu["uuid"]:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        mode = pynvml.NVML_DEVICE_MIG_DISABLE if gpu["mig"] is None else pynvml.NVML_DEVICE_MIG_ENABLE
+        return [mode, mode]
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: SimulatedHandle) -> int:
+        """As many as NVIDIA's GPUs have at most."""
+        self._gpu(handle)
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: SimulatedHandle, index: int) -> SimulatedHandle:
+        """The handle of a MIG instance; NotFound where there is none of that number."""
+        instances = _instances(self._gpu(handle))
+        if not 0 <= index < len(instances):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return SimulatedHandle(str(instances[index]["uuid"]))
+
+    def nvmlDeviceGetGpuInstanceId(self, handle: SimulatedHandle) -> int:
+        """The GPU instance of a MIG instance."""
+        return _instance_ids(self._instance(handle))[0]
+
+    def nvmlDeviceGetComputeInstanceId(self, handle: SimulatedHandle) -> int:
+        """The compute instance of a MIG instance."""
+        return _instance_ids(self._instance(handle))[1]
+
+    # -- memory and processes -----------------------------------------------------------------------------------
+
     def nvmlDeviceGetMemoryInfo(self, handle: SimulatedHandle, version: int | None = None) -> Any:
         """Bytes: total, free, used and, with ``version``, reserved apart from used."""
         gpu = self._readable(handle)
-        held = sum(count for _, count in self._now().processes.get(handle.uuid, ()))
+        processes = self._now().processes
+        names = [handle.uuid]
+        if gpu["uuid"] == handle.uuid:
+            names += [str(instance["uuid"]) for instance in _instances(gpu)]
+        else:
+            gpu = self._instance(handle)
+        held = sum(count for name in names for _, count in processes.get(name, ()))
         total, reserved = int(gpu["memory_total"]), int(gpu.get("memory_reserved", 0))
         used = min(total - reserved, held + int(gpu.get("memory_used", 0)))
         free = total - reserved - used
@@ -151,15 +212,18 @@ class SimulatedNvml:
         In the modes that cannot be matched with our processes each GPU lists one process more (of another
         namespace, or without bytes), so that this can be told from an idle GPU, as on a host of several containers.
         """
-        self._readable(handle)
+        gpu = self._readable(handle)
         state = self._now()
-        listed: list[tuple[int, int | None]] = list(state.processes.get(handle.uuid, ()))
+        whole = gpu["uuid"] == handle.uuid
+        names = [handle.uuid, *(str(one["uuid"]) for one in _instances(gpu))] if whole else [handle.uuid]
+        listed: list[tuple[int, int | None]] = [pair for name in names for pair in state.processes.get(name, ())]
         if state.driver["process_mode"] == "foreign_pids":
             listed = [(FOREIGN_PID_OFFSET, 0), *((pid + FOREIGN_PID_OFFSET, used) for pid, used in listed)]
         elif state.driver["process_mode"] == "no_bytes":
             listed = [(1, None), *((pid, None) for pid, _ in listed)]
+        ids = (_WHOLE_GPU, _WHOLE_GPU) if whole else _instance_ids(self._instance(handle))
         return [
-            SimpleNamespace(pid=pid, usedGpuMemory=used, gpuInstanceId=_WHOLE_GPU, computeInstanceId=_WHOLE_GPU)
+            SimpleNamespace(pid=pid, usedGpuMemory=used, gpuInstanceId=ids[0], computeInstanceId=ids[1])
             for pid, used in listed
         ]
 
@@ -207,13 +271,13 @@ class SimulatedNvml:
                     raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
                 self._read_xids(event_set)
                 if event_set.pending:
-                    uuid, xid = event_set.pending.popleft()
+                    uuid, xid, instance = event_set.pending.popleft()
                     return SimpleNamespace(
                         device=SimulatedHandle(uuid),
                         eventType=pynvml.nvmlEventTypeXidCriticalError,
                         eventData=xid,
-                        gpuInstanceId=_WHOLE_GPU,
-                        computeInstanceId=_WHOLE_GPU,
+                        gpuInstanceId=instance[0],
+                        computeInstanceId=instance[1],
                     )
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
@@ -268,7 +332,19 @@ class SimulatedNvml:
 
     def _read_xids(self, event_set: _EventSet) -> None:
         lines, event_set.offset = self.folder.xids_since(event_set.offset)
-        event_set.pending.extend((uuid, xid) for uuid, xid in lines if uuid in event_set.uuids)
+        for uuid, xid in lines:
+            parent, instance = self._parent_of(uuid)
+            if parent in event_set.uuids:
+                event_set.pending.append((parent, xid, instance))
+
+    def _parent_of(self, uuid: str) -> tuple[str, tuple[int, int]]:
+        """The GPU that an XID is reported for, and the ids of its MIG instance or of the whole."""
+        state = self._state
+        for gpu in () if state is None else state.gpus:
+            for instance in _instances(gpu):
+                if instance["uuid"] == uuid:
+                    return str(gpu["uuid"]), _instance_ids(instance)
+        return uuid, (_WHOLE_GPU, _WHOLE_GPU)
 
     # -- the folder's state -------------------------------------------------------------------------------------
 
@@ -281,9 +357,19 @@ class SimulatedNvml:
         state = self._state
         if state is None or fresh or time.monotonic() - state.loaded_at > _SWEEP_S:
             state = self._state = self._reader.load()
+            self._by_uuid = {
+                str(uuid): gpu
+                for gpu in state.gpus
+                for uuid in (*(instance["uuid"] for instance in _instances(gpu)), gpu["uuid"])
+            }
         while state.driver["mode"] == "hang":
             time.sleep(_HANG_LOOK_S)
             state = self._state = self._reader.load()
+            self._by_uuid = {
+                str(uuid): gpu
+                for gpu in state.gpus
+                for uuid in (*(instance["uuid"] for instance in _instances(gpu)), gpu["uuid"])
+            }
         if state.driver["mode"] == "unknown_error":
             raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
         if state.driver["mode"] == "no_driver":
@@ -298,13 +384,21 @@ class SimulatedNvml:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
         return SimulatedHandle(str(gpu["uuid"]))
 
+    def _instance(self, handle: SimulatedHandle) -> dict[str, Any]:
+        for instance in _instances(self._gpu(handle)):
+            if instance["uuid"] == handle.uuid:
+                return instance
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
     def _gpu(self, handle: SimulatedHandle, *, check: bool = True) -> dict[str, Any]:
-        for gpu in self._gpus(self._now()):
-            if gpu["uuid"] == handle.uuid:
-                if check:
-                    self._present(gpu)
-                return gpu
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST if check else pynvml.NVML_ERROR_NOT_FOUND)
+        """The document of a GPU, also for the handle of one of its MIG instances."""
+        shown = self._gpus(self._now())
+        gpu = self._by_uuid.get(handle.uuid)
+        if gpu is None or not shown:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST if check else pynvml.NVML_ERROR_NOT_FOUND)
+        if check:
+            self._present(gpu)
+        return gpu
 
     def _readable(self, handle: SimulatedHandle) -> dict[str, Any]:
         gpu = self._gpu(handle)
@@ -313,3 +407,12 @@ class SimulatedNvml:
         if gpu.get("health") == "unreadable":
             raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
         return gpu
+
+
+def _instances(gpu: dict[str, Any]) -> list[dict[str, Any]]:
+    """The MIG instances that a GPU's document describes."""
+    return [one for one in gpu.get("mig") or () if isinstance(one, dict) and "uuid" in one and "memory_total" in one]
+
+
+def _instance_ids(instance: dict[str, Any]) -> tuple[int, int]:
+    return int(instance.get("gpu_instance_id", 0)), int(instance.get("compute_instance_id", 0))

@@ -38,6 +38,14 @@ class Device:
     :param index: NVML's index; not stable across reboots, show it and key by ``uuid``.
     :param total: bytes of memory, ``used`` and ``free`` likewise; last known values unless ``health`` is ok.
     :param recovery_action: NVML's number, see :data:`RECOVERY_ACTIONS`; ``None`` where NVML does not say.
+    :param reserved: bytes that the driver keeps for itself, neither used nor free; ``None`` for an old driver.
+    :param compute_capability: for instance (9, 0); this and what follows is ``None`` where NVML does not say.
+    :param utilization: percent of the last sample period in which a kernel ran; ``temperature`` is degrees Celsius.
+        Neither makes two snapshots differ: they change all the time.
+    :param ecc_errors: uncorrected memory errors since the driver was loaded.
+    :param mig: the GPU is divided into MIG instances, each a device of its own; nothing runs on it as a whole.
+    :param parent: for a MIG instance the UUID of its GPU, whose ``index`` it has; ``instance`` is its GPU instance and
+        compute instance id.
     """
 
     uuid: str
@@ -50,6 +58,14 @@ class Device:
     processes: tuple[GpuProcess, ...] = ()
     health: Health = "ok"
     recovery_action: int | None = None
+    reserved: int | None = None
+    compute_capability: tuple[int, int] | None = None
+    utilization: int | None = field(default=None, compare=False)
+    temperature: int | None = field(default=None, compare=False)
+    ecc_errors: int | None = None
+    mig: bool = False
+    parent: str | None = None
+    instance: tuple[int, int] | None = None
 
     def held_by(self, pids: frozenset[int] | set[int]) -> int:
         """The bytes that these processes hold here; a process without a figure counts as 0."""
@@ -57,7 +73,7 @@ class Device:
 
     def label(self) -> str:
         """How messages call it: index and UUID."""
-        return f"GPU {self.index} ({self.uuid})"
+        return f"GPU {self.index}{'' if self.parent is None else ' MIG'} ({self.uuid})"
 
 
 @dataclass(frozen=True)
@@ -76,12 +92,25 @@ class DevicesSnapshot:
     residency: Residency = "process"
     source: str = "nvml"
     error: str | None = field(default=None, compare=False)
+    driver_version: str | None = None
+    cuda_version: str | None = None
 
     @cached_property
     def by_uuid(self) -> Mapping[str, Device]:
         """The devices by UUID."""
         return {device.uuid: device for device in self.devices}
 
+    def family(self, uuid: str) -> tuple[Device, ...]:
+        """All devices that are the same piece of hardware: a GPU and its MIG instances, from any one of them."""
+        device = self.by_uuid.get(uuid)
+        physical = uuid if device is None else device.parent or uuid
+        return tuple(one for one in self.devices if physical in {one.uuid, one.parent})
+
     def listing(self) -> str:
         """All devices in one line, for messages."""
-        return ", ".join(f"{device.index} = {device.uuid}" for device in self.devices) or "none"
+        shown = [
+            f"{device.index}{'' if device.parent is None else ' MIG'} = {device.uuid}"
+            for device in self.devices
+            if not device.mig
+        ]
+        return ", ".join(shown) or "none"

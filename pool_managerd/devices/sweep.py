@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pynvml
 
 from pool_managerd.devices.snapshot import Device, GpuProcess, Health, Residency
+
+T = TypeVar("T")
 
 #: The inode of the initial pid namespace (PROC_PID_INIT_INO in Linux' include/linux/proc_ns.h).
 _HOST_PID_NAMESPACE = "pid:[4026531836]"
@@ -62,6 +64,10 @@ class Sweeper:
             found[uuid], failure = self._read(handle, uuid, slot)
             if failure is not None:
                 failures.append(failure)
+            elif self._is_divided(handle):
+                # The list of a divided GPU's processes is that of its instances, which have it themselves.
+                found[uuid] = replace(found[uuid], mig=True, processes=())
+                found.update(self._instances(handle, found[uuid]))
         if len(failures) > 1 and len(failures) == len(found) + len(silent) and not any(map(_about_a_gpu, failures)):
             raise failures[0]  # no GPU answers, and not for a reason of its own: it is NVML that fails
         absent: set[str] = set()
@@ -74,7 +80,7 @@ class Sweeper:
                 if fault is None:
                     absent.add(uuid)
         self._known, self._absent = found, absent
-        devices = tuple(sorted(found.values(), key=lambda device: (device.index, device.health == "lost", device.uuid)))
+        devices = tuple(sorted(found.values(), key=_order))
         return Sweep(devices, self._judge_residency(devices), handles)
 
     def forget(self, uuids: Collection[str]) -> None:
@@ -83,17 +89,23 @@ class Sweeper:
             del self._known[uuid]
         self._absent.difference_update(uuids)
 
-    def _read(self, handle: Any, uuid: str, slot: int) -> tuple[Device, pynvml.NVMLError | None]:
+    def _read(
+        self, handle: Any, uuid: str, slot: int, *, parent: Device | None = None
+    ) -> tuple[Device, pynvml.NVMLError | None]:
         known = self._known.get(uuid)
         device = known or Device(uuid=uuid, index=slot, name="", pci_bus_id="", total=0, free=0, used=0)
         try:
-            index = self._index(handle, slot)
-            device = replace(device, index=index, recovery_action=self._recovery_action(handle))
+            if parent is None:
+                device = replace(
+                    device, index=self._index(handle, slot), recovery_action=self._recovery_action(handle), mig=False
+                )
             if not device.name:
+                device = replace(device, name=_text(self._nvml.nvmlDeviceGetName(handle)))
+            if parent is None and not device.pci_bus_id:
                 device = replace(
                     device,
-                    name=_text(self._nvml.nvmlDeviceGetName(handle)),
                     pci_bus_id=_text(self._nvml.nvmlDeviceGetPciInfo(handle).busId),
+                    compute_capability=self._compute_capability(handle),
                 )
             memory = self._memory(handle)
             processes = tuple(
@@ -102,17 +114,73 @@ class Sweeper:
             )
         except pynvml.NVMLError as error:
             return replace(device, health=_health(error), processes=()), error
-        return (
-            replace(
-                device,
-                total=int(memory.total),
-                free=int(memory.free),
-                used=int(memory.used),
-                processes=processes,
-                health="ok",
-            ),
-            None,
+        device = replace(
+            device,
+            total=int(memory.total),
+            free=int(memory.free),
+            used=int(memory.used),
+            reserved=_int_or_none(getattr(memory, "reserved", None)),
+            processes=processes,
+            health="ok",
         )
+        return (device if parent is not None else self._with_condition(device, handle)), None
+
+    def _instances(self, handle: Any, parent: Device) -> dict[str, Device]:
+        """The MIG instances of a GPU, by UUID."""
+        found = {}
+        for number in range(self._nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            try:
+                instance = self._nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+                uuid = _text(self._nvml.nvmlDeviceGetUUID(instance))
+                ids = (
+                    int(self._nvml.nvmlDeviceGetGpuInstanceId(instance)),
+                    int(self._nvml.nvmlDeviceGetComputeInstanceId(instance)),
+                )
+            except pynvml.NVMLError:
+                continue  # there is no instance of this number
+            device, _ = self._read(instance, uuid, parent.index, parent=parent)
+            found[uuid] = replace(
+                device,
+                index=parent.index,
+                pci_bus_id=parent.pci_bus_id,
+                compute_capability=parent.compute_capability,
+                recovery_action=parent.recovery_action,
+                temperature=parent.temperature,
+                ecc_errors=parent.ecc_errors,
+                parent=parent.uuid,
+                instance=ids,
+            )
+        return found
+
+    def _is_divided(self, handle: Any) -> bool:
+        mode = self._optional(lambda: self._nvml.nvmlDeviceGetMigMode(handle))
+        return mode is not None and int(mode[0]) == pynvml.NVML_DEVICE_MIG_ENABLE
+
+    def _compute_capability(self, handle: Any) -> tuple[int, int] | None:
+        found = self._optional(lambda: self._nvml.nvmlDeviceGetCudaComputeCapability(handle))
+        return None if found is None else (int(found[0]), int(found[1]))
+
+    def _with_condition(self, device: Device, handle: Any) -> Device:
+        """Add what a GPU tells of how it is, as far as this one can tell it."""
+        nvml = self._nvml
+        rates = self._optional(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+        degrees = self._optional(lambda: nvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
+        kinds = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC)
+        errors = self._optional(lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, *kinds))
+        return replace(
+            device,
+            utilization=None if rates is None else int(rates.gpu),
+            temperature=_int_or_none(degrees),
+            ecc_errors=_int_or_none(errors),
+        )
+
+    @staticmethod
+    def _optional(ask: Callable[[], T]) -> T | None:
+        """An answer that not every GPU and driver has. One that fails says nothing of the GPU's health."""
+        try:
+            return ask()
+        except pynvml.NVMLError:
+            return None
 
     def _index(self, handle: Any, slot: int) -> int:
         try:
@@ -143,6 +211,10 @@ class Sweeper:
         return self._residency
 
 
+def _order(device: Device) -> tuple[int, bool, bool, str]:
+    return (device.index, device.health == "lost", device.parent is not None, device.uuid)
+
+
 def _about_a_gpu(error: pynvml.NVMLError) -> bool:
     return _health(error) != "unreadable"
 
@@ -160,6 +232,10 @@ def _in_host_pid_namespace() -> bool:
         return os.readlink("/proc/self/ns/pid") == _HOST_PID_NAMESPACE  # noqa: PTH115 - the link leads to no path
     except OSError:
         return True
+
+
+def _int_or_none(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _text(value: str | bytes) -> str:

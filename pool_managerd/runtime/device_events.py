@@ -226,25 +226,33 @@ class DeviceEvents:
         self._publish(device, "lost", "forgotten", reason)
 
     def quarantine(self, device: Device, reason: str) -> None:
-        """Start nothing on the device until a re-test has passed; its pools restart then."""
-        if device.uuid in self.host.quarantined:
-            return
-        self.host.quarantined.add(device.uuid)
-        self._remember(device.uuid, reason)
-        self._publish(device, "ok", "quarantined", reason)
-        for replica in self.on_device(device.uuid):
-            self.driver_error(replica, device, reason)
+        """Start nothing on the device until a re-test has passed; its pools restart then.
+
+        A GPU is reset as a whole: with one of its MIG instances all of them are concerned.
+        """
+        for one in self._whole(device):
+            if one.uuid in self.host.quarantined:
+                continue
+            self.host.quarantined.add(one.uuid)
+            self._remember(one.uuid, reason)
+            self._publish(one, "ok", "quarantined", reason)
+            for replica in self.on_device(one.uuid):
+                self.driver_error(replica, one, reason)
+
+    def _whole(self, device: Device) -> tuple[Device, ...]:
+        return self.host.inventory.snapshot.family(device.uuid) or (device,)
 
     def lose_by_xid(self, device: Device, reason: str, *, until_advised: bool = False) -> None:
         """Call a device lost whatever NVML says of it now.
 
         :param until_advised: until NVML's recovery action is none; else until it has said that the device is well.
         """
-        self.host.lost.add(device.uuid)
-        if until_advised:
-            self._to_reboot.add(device.uuid)
-        self._publish(device, "ok", "lost", reason)
-        self.lose(device, reason)
+        for one in self._whole(device):
+            self.host.lost.add(one.uuid)
+            if until_advised:
+                self._to_reboot.add(one.uuid)
+            self._publish(one, "ok", "lost", reason)
+            self.lose(one, reason)
 
     def _remember(self, uuid: str, reason: str) -> None:
         """Store what is wrong with a device, for the next daemon."""
@@ -289,13 +297,13 @@ class DeviceEvents:
         )
 
     def on_device(self, uuid: str) -> list[Replica]:
-        """The replicas that run on a device."""
-        return [
-            replica
-            for pool in self.pools.values()
-            for replica in pool.replicas.values()
-            if replica.run is not None and uuid in replica.run.spec.devices
-        ]
+        """The replicas that run on a device; on a GPU that is divided, those on its MIG instances."""
+        uuids = self.parts_of(uuid)
+        return [one for one in self._replicas() if one.run is not None and not uuids.isdisjoint(one.run.spec.devices)]
+
+    def parts_of(self, uuid: str) -> set[str]:
+        """The device itself and, if it is a GPU, its MIG instances."""
+        return {uuid, *(one.uuid for one in self.host.inventory.snapshot.devices if one.parent == uuid)}
 
     def driver_error(self, replica: Replica, device: Device, reason: str) -> None:
         """Drain a running replica and restart it with the driver's backoff."""

@@ -37,11 +37,27 @@ def device_list(host: Host, pools: Mapping[str, Pool]) -> DeviceList:
                 HolderStatus(pid=process.pid, used_bytes=process.used, pool_id=owners.get(process.pid))
                 for process in device.processes
             ],
+            pci_bus_id=device.pci_bus_id,
+            compute_capability=None
+            if device.compute_capability is None
+            else "{}.{}".format(*device.compute_capability),
+            memory_driver_bytes=device.reserved,
+            utilization_percent=device.utilization,
+            temperature_celsius=device.temperature,
+            ecc_uncorrected_errors=device.ecc_errors,
+            recovery_action=device.recovery_action,
+            mig=device.mig,
+            parent=device.parent,
         )
         for device in sorted(snapshot.devices, key=lambda one: one.index)
     ]
     return DeviceList(
-        devices=devices, source=host.inventory.source, stale=snapshot.stale, taken_at=rfc3339(snapshot.taken_at)
+        devices=devices,
+        source=host.inventory.source,
+        stale=snapshot.stale,
+        taken_at=rfc3339(snapshot.taken_at),
+        driver_version=snapshot.driver_version,
+        cuda_version=snapshot.cuda_version,
     )
 
 

@@ -111,13 +111,14 @@ class Xids:
     def _died_just_now(self, uuid: str) -> list[Replica]:
         """The replicas whose engine ended on a device a moment ago, with nothing more known than how."""
         since = self.host.clock() - EXPLAINS_S
+        uuids = self.devices.parts_of(uuid)
         return [
             replica
             for pool in self.devices.pools.values()
             for replica in pool.replicas.values()
             if replica.run is None
             and replica.state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN}
-            and uuid in replica.devices
+            and not uuids.isdisjoint(replica.devices)
             and replica.state.failure is not None
             and replica.state.failure.code is Code.ENGINE_EXITED
             and (replica.state.failed_at or 0.0) >= since

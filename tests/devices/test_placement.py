@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pool_managerd.core.errors import Code
@@ -104,6 +104,7 @@ def masks_of(draw, snapshot, width):
     return tuple(written)
 
 
+@settings(deadline=None)  # a busy machine may take its time
 @given(
     data=st.data(),
     snapshot=hosts(),
@@ -165,6 +166,7 @@ def test_a_plan_is_never_over_capacity_never_outside_a_mask_and_always_the_same(
     )
 
 
+@settings(deadline=None)  # a busy machine may take its time
 @given(data=st.data(), snapshot=hosts(), overhead=st.sampled_from([0, 512 * MIB]))
 def test_what_was_taken_below_never_changes_what_was_placed_above(data, snapshot, overhead):
     made = data.draw(pools(snapshot))

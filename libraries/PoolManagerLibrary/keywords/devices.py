@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from PoolManagerLibrary.errors import ExpectationFailed, UsageError
 from PoolManagerLibrary.keywords.base import Keywords, check, dig
 from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.removal import engine_processes
+from PoolManagerLibrary.scenario import Gpu
 from PoolManagerLibrary.settings import coerce
 from PoolManagerLibrary.units import parse_size, seconds
 from PoolManagerLibrary.waiting import wait_until
@@ -48,6 +50,32 @@ class DeviceKeywords(Keywords):
         if product is not None:
             fields["name"] = product
         return self.world.add_gpu(name, memory=total, used=used, **fields).uuid
+
+    @keyword
+    def define_divided_gpu(self, name: str, *sizes: str) -> list[str]:
+        """Puts a GPU into the host that is divided into MIG instances of these sizes. Returns their UUIDs.
+
+        The instances are the GPUs ``NAME-1``, ``NAME-2``, … of the scenario.
+
+        Example:
+        | Define Divided GPU | card | 10 GiB | 20 GiB |
+        | Define Pool | chat | gpu=card-2 |
+        """
+        instances = [
+            {
+                "uuid": f"MIG-{uuid.uuid4()}",
+                "memory_total": parse_size(size),
+                "gpu_instance_id": number,
+                "compute_instance_id": 0,
+            }
+            for number, size in enumerate(sizes, start=1)
+        ]
+        whole = self.world.add_gpu(name, memory=sum(map(parse_size, sizes)), mig=instances)
+        whole.claimed = True
+        for number, (instance, size) in enumerate(zip(instances, sizes, strict=True), start=1):
+            alias = f"{name}-{number}"
+            self.scenario.gpus[alias] = Gpu(alias, str(instance["uuid"]), parse_size(size))
+        return [str(instance["uuid"]) for instance in instances]
 
     @keyword
     def get_gpu_uuid(self, gpu: str = "the GPU") -> str:
@@ -156,9 +184,9 @@ class DeviceKeywords(Keywords):
         | Emit XID | 79 | big |
         """
         _ = self.daemon
-        uuid = self.scenario.gpu(gpu).uuid
+        card = self.scenario.gpu(gpu).uuid
         self.scenario.act(f"XID {xid} of {gpu}")
-        self.world.folder.emit_xid(uuid, xid)
+        self.world.folder.emit_xid(card, xid)
 
     @keyword
     def hold_gpu_memory(self, size: str, gpu: str = "the GPU") -> int:
@@ -174,8 +202,7 @@ class DeviceKeywords(Keywords):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        uuid = self.scenario.gpu(gpu).uuid
-        self.world.folder.allocate(process.pid, {uuid: parse_size(size)})
+        self.world.folder.allocate(process.pid, {self.scenario.gpu(gpu).uuid: parse_size(size)})
         self.scenario.memory.setdefault("holders", []).append(process)
         self.scenario.cleanups.append((f"the program that holds {size}", lambda: _end(process)))
         return process.pid
@@ -241,16 +268,16 @@ class DeviceKeywords(Keywords):
         | Get Device Field | big | health | == | lost | within=500 ms |
         | Get Device Field | big | memory_free_bytes | > | 6 GiB |
         """
-        uuid = self.scenario.gpu(gpu).uuid
+        card = self.scenario.gpu(gpu).uuid
         expected = assertion_expected
         if isinstance(expected, str) and field.endswith("_bytes"):
             expected = parse_size(expected)
 
         def look() -> tuple[Any, Exception | None]:
             outcome = call(self.daemon, "devices")
-            device = next((one for one in self.must(outcome).body["devices"] if one["uuid"] == uuid), None)
+            device = next((one for one in self.must(outcome).body["devices"] if one["uuid"] == card), None)
             if device is None:
-                return None, ExpectationFailed(f"/v2/devices does not list {gpu} ({uuid}).")
+                return None, ExpectationFailed(f"/v2/devices does not list {gpu} ({card}).")
             value = dig(device, field)
             try:
                 return check(value, assertion_operator, expected, f"{field} of {gpu}"), None

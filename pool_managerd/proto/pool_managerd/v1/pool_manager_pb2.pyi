@@ -977,10 +977,15 @@ class DeviceList(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     TAKEN_AT_FIELD_NUMBER: _builtins.int
+    DRIVER_VERSION_FIELD_NUMBER: _builtins.int
+    CUDA_VERSION_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """nvml, simulated"""
     stale: _builtins.bool
     taken_at: _builtins.str
+    driver_version: _builtins.str
+    cuda_version: _builtins.str
+    """the newest that the driver can run"""
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceStatus]: ...
     def __init__(
@@ -990,12 +995,21 @@ class DeviceList(_message.Message):
         source: _builtins.str = ...,
         stale: _builtins.bool = ...,
         taken_at: _builtins.str = ...,
+        driver_version: _builtins.str | None = ...,
+        cuda_version: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cuda_version", b"_cuda_version", "_driver_version", b"_driver_version", "cuda_version", b"cuda_version", "driver_version", b"driver_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "source", b"source", "stale", b"stale", "taken_at", b"taken_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cuda_version", b"_cuda_version", "_driver_version", b"_driver_version", "cuda_version", b"cuda_version", "devices", b"devices", "driver_version", b"driver_version", "source", b"source", "stale", b"stale", "taken_at", b"taken_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cuda_version: _TypeAlias = _typing.Literal["cuda_version"]  # noqa: Y015
+    _WhichOneofArgType__cuda_version: _TypeAlias = _typing.Literal["_cuda_version", b"_cuda_version"]  # noqa: Y015
+    _WhichOneofReturnType__driver_version: _TypeAlias = _typing.Literal["driver_version"]  # noqa: Y015
+    _WhichOneofArgType__driver_version: _TypeAlias = _typing.Literal["_driver_version", b"_driver_version"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cuda_version) -> _WhichOneofReturnType__cuda_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__driver_version) -> _WhichOneofReturnType__driver_version | None: ...
 
 Global___DeviceList: _TypeAlias = DeviceList  # noqa: Y015
 
@@ -1014,6 +1028,15 @@ class DeviceStatus(_message.Message):
     RESIDENCY_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     HOLDERS_FIELD_NUMBER: _builtins.int
+    PCI_BUS_ID_FIELD_NUMBER: _builtins.int
+    COMPUTE_CAPABILITY_FIELD_NUMBER: _builtins.int
+    MEMORY_DRIVER_BYTES_FIELD_NUMBER: _builtins.int
+    UTILIZATION_PERCENT_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: _builtins.int
+    ECC_UNCORRECTED_ERRORS_FIELD_NUMBER: _builtins.int
+    RECOVERY_ACTION_FIELD_NUMBER: _builtins.int
+    MIG_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     uuid: _builtins.str
     index: _builtins.int
     name: _builtins.str
@@ -1026,6 +1049,19 @@ class DeviceStatus(_message.Message):
     residency: _builtins.str
     """process, device"""
     stale: _builtins.bool
+    pci_bus_id: _builtins.str
+    compute_capability: _builtins.str
+    memory_driver_bytes: _builtins.int
+    """kept by the driver: neither used nor free"""
+    utilization_percent: _builtins.int
+    temperature_celsius: _builtins.int
+    ecc_uncorrected_errors: _builtins.int
+    recovery_action: _builtins.int
+    """NVML's number; 0 is none"""
+    mig: _builtins.bool
+    """divided into MIG instances"""
+    parent: _builtins.str
+    """of a MIG instance: its GPU"""
     @_builtins.property
     def holders(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderStatus]: ...
     def __init__(
@@ -1042,12 +1078,48 @@ class DeviceStatus(_message.Message):
         residency: _builtins.str = ...,
         stale: _builtins.bool = ...,
         holders: _abc.Iterable[Global___HolderStatus] | None = ...,
+        pci_bus_id: _builtins.str = ...,
+        compute_capability: _builtins.str | None = ...,
+        memory_driver_bytes: _builtins.int | None = ...,
+        utilization_percent: _builtins.int | None = ...,
+        temperature_celsius: _builtins.int | None = ...,
+        ecc_uncorrected_errors: _builtins.int | None = ...,
+        recovery_action: _builtins.int | None = ...,
+        mig: _builtins.bool = ...,
+        parent: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_compute_capability", b"_compute_capability", "_ecc_uncorrected_errors", b"_ecc_uncorrected_errors", "_memory_driver_bytes", b"_memory_driver_bytes", "_parent", b"_parent", "_recovery_action", b"_recovery_action", "_temperature_celsius", b"_temperature_celsius", "_utilization_percent", b"_utilization_percent", "compute_capability", b"compute_capability", "ecc_uncorrected_errors", b"ecc_uncorrected_errors", "memory_driver_bytes", b"memory_driver_bytes", "parent", b"parent", "recovery_action", b"recovery_action", "temperature_celsius", b"temperature_celsius", "utilization_percent", b"utilization_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "holders", b"holders", "index", b"index", "memory_free_bytes", b"memory_free_bytes", "memory_reserved_bytes", b"memory_reserved_bytes", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "residency", b"residency", "stale", b"stale", "uuid", b"uuid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_compute_capability", b"_compute_capability", "_ecc_uncorrected_errors", b"_ecc_uncorrected_errors", "_memory_driver_bytes", b"_memory_driver_bytes", "_parent", b"_parent", "_recovery_action", b"_recovery_action", "_temperature_celsius", b"_temperature_celsius", "_utilization_percent", b"_utilization_percent", "compute_capability", b"compute_capability", "ecc_uncorrected_errors", b"ecc_uncorrected_errors", "health", b"health", "holders", b"holders", "index", b"index", "memory_driver_bytes", b"memory_driver_bytes", "memory_free_bytes", b"memory_free_bytes", "memory_reserved_bytes", b"memory_reserved_bytes", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "mig", b"mig", "name", b"name", "parent", b"parent", "pci_bus_id", b"pci_bus_id", "recovery_action", b"recovery_action", "residency", b"residency", "stale", b"stale", "temperature_celsius", b"temperature_celsius", "utilization_percent", b"utilization_percent", "uuid", b"uuid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__compute_capability: _TypeAlias = _typing.Literal["compute_capability"]  # noqa: Y015
+    _WhichOneofArgType__compute_capability: _TypeAlias = _typing.Literal["_compute_capability", b"_compute_capability"]  # noqa: Y015
+    _WhichOneofReturnType__ecc_uncorrected_errors: _TypeAlias = _typing.Literal["ecc_uncorrected_errors"]  # noqa: Y015
+    _WhichOneofArgType__ecc_uncorrected_errors: _TypeAlias = _typing.Literal["_ecc_uncorrected_errors", b"_ecc_uncorrected_errors"]  # noqa: Y015
+    _WhichOneofReturnType__memory_driver_bytes: _TypeAlias = _typing.Literal["memory_driver_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_driver_bytes: _TypeAlias = _typing.Literal["_memory_driver_bytes", b"_memory_driver_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
+    _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
+    _WhichOneofReturnType__recovery_action: _TypeAlias = _typing.Literal["recovery_action"]  # noqa: Y015
+    _WhichOneofArgType__recovery_action: _TypeAlias = _typing.Literal["_recovery_action", b"_recovery_action"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_celsius: _TypeAlias = _typing.Literal["temperature_celsius"]  # noqa: Y015
+    _WhichOneofArgType__temperature_celsius: _TypeAlias = _typing.Literal["_temperature_celsius", b"_temperature_celsius"]  # noqa: Y015
+    _WhichOneofReturnType__utilization_percent: _TypeAlias = _typing.Literal["utilization_percent"]  # noqa: Y015
+    _WhichOneofArgType__utilization_percent: _TypeAlias = _typing.Literal["_utilization_percent", b"_utilization_percent"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compute_capability) -> _WhichOneofReturnType__compute_capability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ecc_uncorrected_errors) -> _WhichOneofReturnType__ecc_uncorrected_errors | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_driver_bytes) -> _WhichOneofReturnType__memory_driver_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__recovery_action) -> _WhichOneofReturnType__recovery_action | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_celsius) -> _WhichOneofReturnType__temperature_celsius | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__utilization_percent) -> _WhichOneofReturnType__utilization_percent | None: ...
 
 Global___DeviceStatus: _TypeAlias = DeviceStatus  # noqa: Y015
 
