@@ -17,7 +17,7 @@ from PoolManagerLibrary.grpc_client import GrpcClient
 from PoolManagerLibrary.operations import call, run_cli
 
 SURFACES = ("HTTP status", "HTTP list", "gRPC status", "gRPC health", "ready", "metrics", "handoff file", "CLI")
-PAUSE_S = 0.012
+PAUSE_S = 0.02
 #: A look by the command line is a process of its own, which costs as much as fifty others.
 CLI_PAUSE_S = 0.15
 

@@ -18,6 +18,8 @@ SPEC_VARIABLE = "POOL_MANAGERD_SPEC"
 
 _STATE, _PPID, _PGRP, _SESSION, _START_TICKS = 0, 1, 2, 3, 19  # positions after the command's closing parenthesis
 
+#: Most environments fit into one read.
+_READ_BYTES = 16384
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -59,13 +61,27 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+def _read(path: str) -> bytes:
+    """A file of ``/proc``; empty if it is not there or not ours to read. By far the most of it is the kernel's work."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        text = part = os.read(descriptor, _READ_BYTES)
+        while len(part) == _READ_BYTES:
+            part = os.read(descriptor, _READ_BYTES)
+            text += part
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+    return text
+
+
 def read_stat(pid: int) -> ProcStat | None:
     """What ``/proc/<pid>/stat`` says now; ``None`` if there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - Path costs more than the read
-            data = file.read(1024)
-    except OSError:
-        return None
+    data = _read(f"/proc/{pid}/stat")
     # The command's name may hold blanks and parentheses itself, so the last closing one counts.
     fields = data[data.rfind(b")") + 2 :].split(None, _START_TICKS + 1)
     if len(fields) <= _START_TICKS:
@@ -82,11 +98,8 @@ def read_stat(pid: int) -> ProcStat | None:
 
 def read_resident_bytes(pid: int) -> int:
     """The resident memory of a process, in bytes; 0 if there is no such process."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:  # noqa: PTH123 - Path costs more than the read
-            return int(file.read(256).split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError):
-        return 0
+    fields = _read(f"/proc/{pid}/statm").split()
+    return int(fields[1]) * _PAGE_BYTES if len(fields) > 1 else 0
 
 
 def read_environ(pid: int) -> bytes:
@@ -95,14 +108,7 @@ def read_environ(pid: int) -> bytes:
     A program that overwrites its own title (``setproctitle``) may have overwritten this too; for Python engines
     the variable ``SPT_NOENV`` prevents that.
     """
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - Path costs more than the read
-            parts = []
-            while part := file.read(65536):
-                parts.append(part)
-            return b"".join(parts)
-    except OSError:
-        return b""
+    return _read(f"/proc/{pid}/environ")
 
 
 def environ_value(environ: bytes, name: str) -> str | None:
