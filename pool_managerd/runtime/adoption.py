@@ -24,6 +24,7 @@ from pool_managerd.engines import get_engine
 from pool_managerd.engines.base import EngineSpec
 from pool_managerd.runtime import preflight
 from pool_managerd.runtime.announce import state_from_document
+from pool_managerd.runtime.cgroups import groups
 from pool_managerd.runtime.descendants import marked_processes
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.identity import environ_value, read_environ
@@ -177,6 +178,7 @@ class Adoption:
         :returns: pool and replica ids that the config does not have, of which processes are left.
         """
         known = self.kept | self.unwanted.keys()
+        await asyncio.to_thread(groups().remove_stale)
         found = await marked_processes(f"{self.host.state_id}:")
         left: set[tuple[str, str]] = set()
         for marker in sorted(found.keys() - {self.host.marker(*key) for key in known}):

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pool_managerd.runtime.cgroups import groups
 from pool_managerd.runtime.identity import (
     MARKER_VARIABLE,
     ProcessIdentity,
@@ -112,9 +113,14 @@ async def find_descendants(identity: ProcessIdentity | None, marker: str | None)
 
 
 async def marked_processes(prefix: str) -> dict[str, set[int]]:
-    """All processes whose marker begins with ``prefix`` (for instance a daemon's state id), by marker."""
+    """All processes whose marker begins with ``prefix`` (for instance a daemon's state id), by marker.
+
+    Those of a replica's control group count, whatever their environment says.
+    """
     found: dict[str, set[int]] = {}
     for entry in await fresh_table():
         if entry.marker is not None and entry.marker.startswith(prefix):
             found.setdefault(entry.marker, set()).add(entry.stat.pid)
+    for marker, pids in (await asyncio.to_thread(groups().members, prefix)).items():
+        found.setdefault(marker, set()).update(pids)
     return found

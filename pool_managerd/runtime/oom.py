@@ -2,9 +2,10 @@
 
 Where the daemon may read the kernel's log (root, usually), it names the pid of each victim, both of the host's and of
 a control group's OOM killer. Elsewhere the ``oom_kill`` counter of the daemon's own control group serves
-(``memory.events``, or ``memory.oom_control`` of the first version): it names nobody, so a rise since the last start or
-the last attributed end is put down to the next process that ends by SIGKILL. Callers leave out ends that they brought
-about themselves.
+(``memory.events``, or ``memory.oom_control`` of the first version): it names nobody, so a rise that was seen within the
+last seconds is put down to the next process that ends by SIGKILL. Callers leave out ends that they brought about
+themselves. An engine with a control group of its own, in which the kernel counts, needs none of this: see
+:class:`~pool_managerd.runtime.process.EngineProcess`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ import dataclasses
 import functools
 import os
 import re
+import time
 from pathlib import Path
 
 from pool_managerd.runtime.exit_status import ExitStatus
 
 # mm/oom_kill.c: "Out of memory: Killed process 4711 (name) …", "Memory cgroup out of memory: Killed process 4711 …"
 _VICTIM = re.compile(rb"[Oo]ut of memory.*: Killed process (\d+) \(")
+
+
+#: A rise of the counter that is older, in seconds, is of a process that nobody waits for.
+RISE_S = 5.0
 
 
 class OomWatch:
@@ -37,12 +43,13 @@ class OomWatch:
             self._forget_log()
             self._counters = _counter_files()
         self._seen = self._count()
+        self._rises: list[float] = []
 
-    def mark(self) -> None:
-        """What was counted up to now has nothing to do with a process started from here on."""
-        self._read_log()
-        self._victims.clear()
-        self._seen = self._count()
+    def look(self) -> None:
+        """Note what was counted up to now, so that it is not put down to a process that ends much later."""
+        count, now = self._count(), time.monotonic()
+        self._rises = [at for at in self._rises if now - at < RISE_S] + [now] * (count - self._seen)
+        self._seen = count
 
     def killed(self, pid: int, signal: str | None) -> bool:
         """Whether this process, which ended just now, was a victim."""
@@ -52,8 +59,9 @@ class OomWatch:
             victim = pid in self._victims
             self._victims.discard(pid)
             return victim
-        if signal == "SIGKILL" and self._count() > self._seen:
-            self._seen += 1
+        self.look()
+        if signal == "SIGKILL" and self._rises:
+            self._rises.pop(0)
             return True
         return False
 
@@ -109,8 +117,8 @@ def _watch() -> OomWatch:
 
 
 def mark() -> None:
-    """Call before an engine is started; see :meth:`OomWatch.mark`."""
-    _watch()
+    """Call before an engine is started; see :meth:`OomWatch.look`."""
+    _watch().look()
 
 
 def attribute(status: ExitStatus, pid: int) -> ExitStatus:

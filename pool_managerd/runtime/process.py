@@ -15,11 +15,12 @@ import os
 import signal
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.runtime import oom, spawner
+from pool_managerd.runtime.cgroups import groups
 from pool_managerd.runtime.exit_status import ExitStatus, StrangersEnd, reap
 from pool_managerd.runtime.identity import (
     MARKER_VARIABLE,
@@ -86,6 +87,8 @@ class EngineProcess:
         self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
         self.explained: asyncio.Future[ExitStatus] = self._loop.create_future()
         self._pidfd = pidfd
+        self._group = groups().of(marker, identity.pid)
+        self._oom_before = None if self._group is None else self._group.oom_kills()
         self._reaping: StrangersEnd | None = None
         self._loop.add_reader(pidfd, self._on_end)
 
@@ -169,11 +172,20 @@ class EngineProcess:
         if not self.exited.done():
             self._set_exited(status)
         elif status.known and not self.exited.cancelled() and not self.explained.done():
-            self.explained.set_result(oom.attribute(status, self.pid))
+            self.explained.set_result(self._attributed(status))
 
     def _set_exited(self, status: ExitStatus) -> None:
         if not self.exited.done():
-            self.exited.set_result(oom.attribute(status, self.pid))
+            self.exited.set_result(self._attributed(status))
+
+    def _attributed(self, status: ExitStatus) -> ExitStatus:
+        """The status, with what the OOM killer had to do with it."""
+        if self._group is not None and self._oom_before is not None and status.code != 0:
+            kills = self._group.oom_kills()
+            if kills is not None:
+                # Of whichever process of the engine: one that lost a worker ends by itself.
+                return replace(status, oom=kills > self._oom_before)
+        return oom.attribute(status, self.pid)
 
 
 async def spawn(spec: SpawnSpec) -> EngineProcess:

@@ -22,6 +22,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pool_managerd.runtime.cgroups import groups
+from pool_managerd.runtime.identity import MARKER_VARIABLE
+
 # linux/prctl.h and linux/capability.h
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -82,18 +85,26 @@ def _user_arguments(user: str | None) -> dict[str, Any]:
 
 
 def _popen(argv: Sequence[str], env: dict[str, str], cwd: Path, output: int, user: str | None) -> int:
-    process: subprocess.Popen[bytes] = subprocess.Popen(
-        argv,
-        executable=argv[0],
-        env=env,
-        cwd=str(cwd),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        close_fds=True,
-        start_new_session=True,
-        **_user_arguments(user),
-    )
+    group = groups().make(env.get(MARKER_VARIABLE))
+    try:
+        process: subprocess.Popen[bytes] = subprocess.Popen(
+            argv,
+            executable=argv[0],
+            env=env,
+            cwd=str(cwd),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            close_fds=True,
+            start_new_session=True,
+            **_user_arguments(user),
+        )
+    except BaseException:
+        if group is not None:
+            group.remove()
+        raise
+    if group is not None:
+        groups().place(group, process.pid)
     # Its end is noticed and reaped through its pidfd. Popen must not wait for the number as well: by the time it
     # does, the number may belong to another child.
     process.returncode = 0

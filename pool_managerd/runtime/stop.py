@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
+from pool_managerd.runtime.cgroups import groups
 from pool_managerd.runtime.descendants import find_descendants
 from pool_managerd.runtime.identity import ProcessIdentity, ProcStat, read_stat
 from pool_managerd.runtime.process import EngineProcess
@@ -44,9 +45,11 @@ async def stop_ladder(
 ) -> StopReport:
     """End an engine: its own shutdown or SIGTERM, the grace time, SIGKILL to group, session and descendants.
 
+    Where it has a control group of its own, that is killed as a whole in the end; empty it proves that nothing is left.
+
     :param grace_s: seconds from the first step until SIGKILL; 0 kills at once.
     :param shutdown: the engine kind's own way to end it; if it fails, or none is given, SIGTERM is sent.
-    :param sweep: also look for descendants that left group and session, by parentage and environment marker.
+    :param sweep: also look for descendants that left group and session, by control group, parentage and marker.
     :param kill_wait_s: seconds to wait after SIGKILL before a process is reported as a survivor.
     """
     began = time.monotonic()
@@ -123,19 +126,26 @@ async def _end_all(
     deadline = time.monotonic() + kill_wait_s
     if known is None:
         marker = None
+    group = groups().of(marker, None if identity is None else identity.pid)
     seen = dict(known or {})
     count = 0
     while True:
         seen |= await find_descendants(identity, marker)
+        if group is not None:
+            seen |= group.stats()
         alive = [stat for stat in seen.values() if _lives(stat)]
         if identity is not None:
             alive = [stat for stat in alive if stat.pid != identity.pid]
         if not alive:
+            if group is not None:
+                group.remove()
             return count, ()
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return count, tuple(sorted(stat.pid for stat in alive))
         count += len(alive)
+        if group is not None:
+            group.kill()
         await _kill(alive, remaining)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -13,11 +14,12 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from pool_managerd.runtime.cgroups import ControlGroups, groups
 from pool_managerd.runtime.descendants import process_table
 from pool_managerd.runtime.process import EngineProcess, SpawnSpec, spawn
 
 #: What waits for descriptors is tried on the daemon's own loop and on the standard one.
-BOTH_LOOPS = {"test_logs.py", "test_probe.py", "test_process.py", "test_stop.py"}
+BOTH_LOOPS = {"test_logs.py", "test_probe.py", "test_process.py", "test_stop.py", "test_cgroups.py"}
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -35,6 +37,22 @@ def marker() -> Iterator[str]:
         if entry.marker == value:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(entry.stat.pid, signal.SIGKILL)
+    for other in (value, value + "2"):
+        if (group := groups().of(other)) is not None:
+            group.kill()
+            while group.is_populated():
+                time.sleep(0.001)
+            group.remove()
+
+
+@pytest.fixture
+def no_groups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As where the daemon may not make control groups."""
+    monkeypatch.setattr(ControlGroups, "find", classmethod(lambda cls: cls(None)))
+    groups.cache_clear()
+    yield
+    monkeypatch.undo()
+    groups.cache_clear()
 
 
 Runner = Callable[..., Awaitable[EngineProcess]]

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.runtime import oom
 from pool_managerd.runtime.identity import ProcessIdentity, boot_id, read_stat
 from pool_managerd.runtime.oom import OomWatch
 from pool_managerd.runtime.process import SpawnSpec, adopt, spawn
@@ -347,12 +348,25 @@ def test_without_the_kernels_log_the_groups_counter_is_put_down_to_the_next_kill
     watch = OomWatch()
     watch._forget_log()
     watch._counters = [counter]
-    watch.mark()
+    watch.look()
+    watch._rises.clear()
     assert not watch.killed(1, "SIGKILL")
     counter.write_text("low 0\noom 2\noom_kill 2\n")
     assert not watch.killed(1, "SIGSEGV")
     assert watch.killed(1, "SIGKILL")
     assert not watch.killed(2, "SIGKILL")
+
+
+def test_a_rise_of_the_counter_is_not_put_down_to_a_process_that_is_killed_much_later(tmp_path, monkeypatch):
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom_kill 1\n")
+    watch = OomWatch()
+    watch._forget_log()
+    watch._counters = [counter]
+    watch.look()
+    monkeypatch.setattr(oom, "RISE_S", 0.05)
+    time.sleep(0.06)
+    assert not watch.killed(1, "SIGKILL")
 
 
 async def test_a_start_that_is_given_up_leaves_no_process(tmp_path):

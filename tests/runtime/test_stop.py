@@ -115,6 +115,13 @@ async def test_sigterm_follows_where_the_own_shutdown_fails(run, log_lines):
     assert not report.forced
 
 
+@pytest.fixture(params=[True, False], ids=["groups", "no groups"], autouse=True)
+def control_groups(request):
+    """Each stop is tried with control groups, where there are any, and without."""
+    if not request.param:
+        request.getfixturevalue("no_groups")
+
+
 @pytest.mark.parametrize("then", ["time.sleep(60)", "signal.signal(15, signal.SIG_IGN); time.sleep(60)"])
 async def test_no_descendant_survives_a_stop(run, log_lines, then):
     process, children = await family(run, log_lines, then)
