@@ -11,9 +11,6 @@ from dataclasses import replace
 import pytest
 from cli_facade import COMMAND, environment, pool_status
 
-#: What a command may need of the processor until its first word, in seconds. Wall time says more of a busy host.
-QUICK_S = 0.3
-
 
 class Terminal:
     """A command on a terminal of 120 columns."""
@@ -128,16 +125,3 @@ def test_the_completion_can_be_shown_and_installed():
         [*COMMAND, "--show-completion", "bash"], env=environment(), capture_output=True, text=True, check=True
     )
     assert "complete -o default -F _pool_managerd_completion pool-managerd" in done.stdout
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["status", "--address", "127.0.0.1:1"]], ids=" ".join)
-def test_a_command_is_there_at_once(arguments):
-    best = min(processor_time(arguments) for _ in range(5))
-    assert best < QUICK_S
-
-
-def processor_time(arguments: list[str]) -> float:
-    before = os.times()
-    subprocess.run([*COMMAND, *arguments], env=environment(), capture_output=True, check=False, timeout=30)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
