@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from PoolManagerLibrary import chromium
@@ -19,7 +18,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     found = [
         ("pool-managerd", _version("pool-managerd-bdd")),
         ("Robot Framework", run.generator or _version("robotframework")),
-        ("Python", f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"),
+        ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("System", f"{_distribution()}, kernel {platform.release()}, {platform.machine()}"),
         ("Processors", f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}"),
         ("Browser", chromium.what_is_missing() or "Chromium and chromedriver"),
