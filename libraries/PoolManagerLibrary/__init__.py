@@ -59,6 +59,7 @@ from PoolManagerLibrary.keywords.programs import ProgramKeywords
 from PoolManagerLibrary.keywords.prometheus import PrometheusKeywords
 from PoolManagerLibrary.keywords.real_triton import RealTritonKeywords
 from PoolManagerLibrary.keywords.reflection import ReflectionKeywords
+from PoolManagerLibrary.keywords.repeated_calls import RepeatedCallKeywords
 from PoolManagerLibrary.keywords.restarts import RestartKeywords
 from PoolManagerLibrary.keywords.sampled_statuses import SampledStatusKeywords
 from PoolManagerLibrary.keywords.scenarios import ScenarioKeywords
@@ -187,6 +188,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             PrometheusKeywords,
             RealTritonKeywords,
             ReflectionKeywords,
+            RepeatedCallKeywords,
             RestartKeywords,
             SampledStatusKeywords,
             ScenarioKeywords,

@@ -16,7 +16,7 @@ The first restart begins a second after the failure, give or take a tenth
     [Tags]    B-SUPER-010    B-SUPER-015    OC-POOL-3030
     Given a ready pool
     When the engine is killed
-    Then an event of kind restart_scheduled comes within 100 ms
+    Then an event of kind restart_scheduled comes within 1 s
     And the announced restart is the same in the status and in the log
     And the restarts of the pool wait 1 s, give or take a tenth
     And the pool reaches phase preflight within 2 s
@@ -56,7 +56,7 @@ No delay is shorter than the floor
     [Tags]    B-SUPER-016
     Given a ready pool    restart.initial_ms=10 ms
     When the engine is killed
-    Then an event of kind restart_scheduled comes within 100 ms
+    Then an event of kind restart_scheduled comes within 1 s
     And no delay was shorter than 500 ms
     And the pool becomes ready within 5 s
     And 1 restart of the pool came within 100 ms of its announced time
@@ -91,12 +91,13 @@ A driver error waits twice as long as a crash would at that point
 A preload ends the waiting of all replicas at once
     [Tags]    B-SUPER-019
     Given a ready pool    replicas=2    restart.initial_ms=30 s    restart.max_ms=60 s
+    And engine r1 shows    ready true    within=5 s
     When both engines are killed
     Then the pool is in phase backoff within 2 s
     And engine r1 shows    phase backoff    within=2 s
     When the pool is preloaded
-    Then an event of kind phase comes within 100 ms    to=preflight    replica_id=r0
-    And an event of kind phase comes within 100 ms    to=preflight    replica_id=r1
+    Then an event of kind phase comes within 500 ms    to=preflight    replica_id=r0
+    And an event of kind phase comes within 500 ms    to=preflight    replica_id=r1
     And the pool becomes ready within 5 s
     And the pool shows    next_restart_at null    restart_count 0
 
@@ -106,7 +107,7 @@ A drain during a backoff cancels the restart
     When the engine is killed
     Then the pool reaches phase backoff within 1 s
     When the pool is drained
-    Then the pool is in phase stopped within 200 ms
+    Then the pool is in phase stopped within 1 s
     And the pool shows    next_restart_at null    replicas.0.next_restart_at null
     And the pool stays in phase stopped for 450 ms
     And no engine process of the pool was started

@@ -13,6 +13,7 @@ Test Tags           supervision    OC-POOL-3011
 The fifth failure in a row opens a replica's circuit and leaves the others alone
     [Tags]    B-SUPER-020    B-SUPER-050
     Given a ready pool    replicas=2    breaker.open_ms=60 s    &{AT_ONCE}
+    And engine r1 shows    ready true    within=5 s
     And the pid of engine r1 is noted
     And the status is watched
     And for its next 10 starts the engine exits with code 3 while loading
@@ -53,6 +54,7 @@ While its only circuit is open, a pool is not started and says for how long
 While another replica serves, leases are granted and a preload changes nothing
     [Tags]    B-SUPER-021    B-REPLICA-004    OC-POOL-3010
     Given a ready pool    replicas=2    breaker.open_ms=60 s    &{THIRD}
+    And engine r1 shows    ready true    within=5 s
     And a lease on engine r1 is held
     And for its next 10 starts the engine exits with code 3 while loading
     When the engine is killed
@@ -69,6 +71,7 @@ While another replica serves, leases are granted and a preload changes nothing
 Where too few replicas are Ready, leases are refused and the circuit is named
     [Tags]    B-SUPER-021
     Given a ready pool    replicas=2    min_ready=2    breaker.open_ms=60 s    &{THIRD}
+    And engine r1 shows    ready true    within=5 s
     And for its next 10 starts the engine exits with code 3 while loading
     When the engine is killed
     Then engine r0 shows    phase circuit_open    within=5 s
@@ -158,8 +161,8 @@ Each change of the breaker was an event and a line in the log
         Should Be Equal    ${line}[reason]    ${change}[reason]
         Should Not Be Empty    ${change}[reason]
     END
-    VAR    @{fields} =    old_state    new_state    failure_count
-    VAR    ${states} =    ${{ [[one['details'][field] for field in $fields] for one in $changes] }}
+    VAR    ${states} =
+    ...    ${{ [[one['details'][key] for key in ('old_state', 'new_state', 'failure_count')] for one in $changes] }}
     Should Be Equal    ${states}
     ...    ${{ [['closed', 'open', 3], ['open', 'half_open', 3], ['half_open', 'closed', 0]] }}
 
@@ -170,7 +173,7 @@ A reset over ${protocol} closes both breakers and both replicas come up
     Answer Field    breaker.state    ==    closed
     Answer Field    breaker.failures    ==    ${0}
     FOR    ${replica}    IN    r0    r1
-        Wait For Event    ${pool}    kind=phase    to=preflight    replica_id=${replica}    within=100 ms
+        Wait For Event    ${pool}    kind=phase    to=preflight    replica_id=${replica}    within=500 ms
         Breaker Should Have Gone Through    closed    ${pool}/${replica}
         Replica Should Show    ${pool}/${replica}    ready true    breaker.state closed    restart_count 2    within=5 s
     END
