@@ -52,7 +52,7 @@ def change(replica: Replica, before: ReplicaState, taken: Step, given: Input) ->
         details = {"hint": failure.hint, "cause": failure.cause, **failure.details}
         _publish(replica, EventKind.PHASE, before.phase, after.phase, failure, taken.reason, details)
     _preload(replica, before, after, failure)
-    _breaker(replica, before.history, after.history, taken.reason)
+    _breaker(replica, before.history, after.history, taken.reason if taken.verdict is None else taken.verdict.reason)
     _storm(replica, before, taken)
     if after.phase is Phase.BACKOFF and before.phase is not Phase.BACKOFF:
         _scheduled(replica, taken)

@@ -114,6 +114,21 @@ class ProcessKeywords(Keywords):
             raise ExpectationFailed(f"Process {pid} was gone only after {show_seconds(took)}.")
 
     @keyword
+    def get_cpu_time_of_daemon(self, during: timedelta) -> float:
+        """Returns the seconds of CPU time that all threads of the daemon use in the time from now on.
+
+        Example:
+        | ${used} = | Get CPU Time Of Daemon | during=3 s |
+        | Should Be True | ${used} < 0.03 |
+        """
+        process = self.daemon.process
+        if process is None:
+            raise UsageError("The daemon runs elsewhere, its CPU time cannot be read.")
+        before = _cpu_time(process.pid)
+        time.sleep(seconds(during))
+        return _cpu_time(process.pid) - before
+
+    @keyword
     def get_daemon_memory(self) -> int:
         """Returns the daemon's resident memory in bytes.
 
@@ -135,3 +150,12 @@ class ProcessKeywords(Keywords):
 def _words(path: str) -> list[str]:
     data = Path(path).read_bytes()
     return [word.decode("utf-8", errors="surrogateescape") for word in data.removesuffix(b"\0").split(b"\0")]
+
+
+def _cpu_time(pid: int) -> float:
+    """Seconds that all threads of a process have run: the kernel counts nanoseconds."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
+    return total / 1e9

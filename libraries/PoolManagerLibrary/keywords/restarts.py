@@ -14,7 +14,7 @@ from PoolManagerLibrary.event_log import ROUNDING_S, SeenEvent
 from PoolManagerLibrary.keywords.base import Keywords
 from PoolManagerLibrary.keywords.events import EventKeywords
 from PoolManagerLibrary.keywords.pool_statuses import dig_or_none, field_and_value, is_same
-from PoolManagerLibrary.units import epoch, milliseconds, seconds
+from PoolManagerLibrary.units import epoch, milliseconds, seconds, show_seconds
 from PoolManagerLibrary.waiting import LOAD_LIMIT, wait_until
 
 #: How late or early a restart may be (behaviour B-SUPER-015).
@@ -89,6 +89,46 @@ class RestartKeywords(Keywords):
                 )
         if came < at_least:
             raise ExpectationFailed(f"Only {came} restarts of {name} have come.\n{self.explain(pool)}")
+
+    @keyword
+    def restarts_should_keep_to_rate(self, name: str, rate: int, window: timedelta, delay: timedelta) -> None:
+        """Checks every restart that a pool (one replica, no jitter) ever scheduled against a sliding window.
+
+        Each waits ``delay`` after its failure or, where the window held ``rate`` restarts by then, until its oldest
+        leaves. There must have been some of both.
+
+        Example:
+        | Restarts Should Keep To Rate | the pool | rate=3 | window=1500 ms | delay=20 ms |
+        """
+        pool = self.scenario.pool(name)
+        self.world.sync_events()
+        restarts: list[float] = []
+        failed_at = 0.0
+        limited: list[bool] = []
+        for event in self.pool_events(pool):
+            if event.kind == "phase" and event.details.get("restart"):
+                restarts.append(event.at)
+            if event.kind == "phase" and event.to == "backoff":
+                failed_at = event.at
+            if event.kind != "restart_scheduled":
+                continue
+            within = [at for at in restarts if at > failed_at - seconds(window)]
+            due = failed_at + seconds(delay)
+            if len(within) >= rate:
+                due = max(due, within[-rate] + seconds(window))
+            limited.append(len(within) >= rate)
+            announced = epoch(event.details["next_restart_at"])
+            # A restart is announced a moment after the time at which it is counted.
+            if not due - 0.05 <= announced <= due + 0.005:
+                raise ExpectationFailed(
+                    f"With {len(within)} restarts within {show_seconds(seconds(window))} the next should come "
+                    f"{due - failed_at:.3f} s after the failure, not {announced - failed_at:.3f} s: {event.describe()}"
+                )
+        if set(limited) != {True, False}:
+            raise ExpectationFailed(
+                f"Some restarts should be held back by the rate and some not; of {len(limited)} there were "
+                f"{sum(limited)} held back.\n{self.explain(pool)}"
+            )
 
     @keyword
     def restart_should_be_shown_as_announced(self, name: str = "the pool", engine: str = "r0") -> None:
