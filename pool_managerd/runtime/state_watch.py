@@ -7,8 +7,11 @@ the same place might be anybody's. Until it is there again nothing is granted; e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from asyncinotify import Event, Inotify, Mask
 
@@ -24,7 +27,8 @@ SETTLE_S = 0.1
 #: Seconds until a directory is tried again that is back and cannot be used yet.
 RETRY_S = 1.0
 
-_GONE = Mask.MOVE_SELF | Mask.DELETE_SELF | Mask.ONLYDIR
+# MASK_ADD: two paths may share a folder, and each adds what it wants to be told of it.
+_GONE = Mask.MOVE_SELF | Mask.DELETE_SELF | Mask.ONLYDIR | Mask.MASK_ADD
 _CHANGED = Mask.CREATE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM
 _REMOVED = Mask.DELETE | Mask.MOVED_FROM
 
@@ -55,27 +59,27 @@ class StateWatch:
                 await self._look()
                 await self._changed(inotify, followed)
 
-    def _follow(self, inotify: Inotify) -> dict[int, str | None]:
-        """Watch what there is of the path; returns, by watch, the one name in that folder that matters, if one does."""
+    def _follow(self, inotify: Inotify) -> dict[int, set[str]]:
+        """Watch what there is of the path, and of the one that a link leads to.
+
+        :returns: by watch, the names in that folder that matter.
+        """
         path = self.state_dir.path
-        followed: dict[int, str | None] = {}
-        below = path
-        nearest = True
-        for folder in path.parents:
-            mask = _GONE | _CHANGED if nearest else _GONE
-            try:
-                followed[inotify.add_watch(folder, mask).wd] = below.name
-                nearest = False
-            except OSError:  # it is not there, or may not be read: then the one above it tells
-                pass
-            below = folder
-        try:
-            followed[inotify.add_watch(path, _GONE | _REMOVED).wd] = None
-        except OSError:
-            _log.debug("the state directory %s is not there", path)
+        followed: dict[int, set[str]] = {}
+        for whole in {path, Path(os.path.realpath(path))}:
+            below, nearest = whole, True
+            for folder in whole.parents:
+                mask = _GONE | _CHANGED if nearest else _GONE
+                # It is not there, or may not be read: then the one above it tells.
+                with contextlib.suppress(OSError):
+                    followed.setdefault(inotify.add_watch(folder, mask).wd, set()).add(below.name)
+                    nearest = False
+                below = folder
+        with contextlib.suppress(OSError):
+            followed.setdefault(inotify.add_watch(path, _GONE | _REMOVED).wd, set()).update(STATE_FILES)
         return followed
 
-    async def _changed(self, inotify: Inotify, followed: dict[int, str | None]) -> None:
+    async def _changed(self, inotify: Inotify, followed: dict[int, set[str]]) -> None:
         """Wait until something may have become of the directory."""
         while True:
             try:
@@ -88,21 +92,18 @@ class StateWatch:
 
     async def _look(self) -> None:
         """Judge what is there."""
+        if not self._gone and self.state_dir.is_there() and not self.state_dir.is_whole(self.host.state_id):
+            await asyncio.sleep(SETTLE_S)
         if not self.state_dir.is_there():
             self._retry = False
             if not self._gone:
                 self._gone = True
                 self.host.store.suspend("it was removed or moved away; make it again, and all is written anew")
-            return
-        if not self._gone and self.state_dir.is_whole(self.host.state_id):
+        elif self._gone or not self.state_dir.is_whole(self.host.state_id):
+            self._make_whole()
+        else:
             # The database may be missing alone.
             self.host.store.poke()
-            return
-        if not self._gone:
-            await asyncio.sleep(SETTLE_S)
-            if not self.state_dir.is_there():
-                return  # its end has been told, too
-        self._make_whole()
 
     def _make_whole(self) -> None:
         try:
@@ -128,9 +129,8 @@ class StateWatch:
         )
 
 
-def _matters(event: Event, followed: dict[int, str | None]) -> bool:
+def _matters(event: Event, followed: dict[int, set[str]]) -> bool:
     """Whether an event is about the directory, and not about its neighbours or about files that come and go in it."""
     if event.watch is None or event.name is None or not event.mask & _CHANGED:
         return True
-    name = followed.get(event.watch.wd)
-    return str(event.name) in STATE_FILES if name is None else str(event.name) == name
+    return str(event.name) in followed.get(event.watch.wd, set())

@@ -68,6 +68,27 @@ async def test_it_is_missed_when_it_or_a_folder_above_it_is_moved_and_used_again
         await whole(here, w)
 
 
+@pytest.mark.parametrize("what", ["the link", "the folder", "a folder above it"])
+async def test_it_is_missed_although_a_link_leads_to_it(place, what):
+    here = place()
+    real = here.path / "disk" / "state"
+    real.mkdir(parents=True)
+    (here.path / "a" / "b").mkdir(parents=True)
+    (here.path / "a" / "b" / "state").symlink_to(real)
+    async with watched(here) as w:
+        if what == "the link":
+            here.state.unlink()
+        else:
+            shutil.rmtree(real if what == "the folder" else real.parent)
+        await until(lambda: not w.host.store.available, timeout_s=2)
+        await refused(w)
+        if what == "the link":
+            here.state.symlink_to(real)
+        else:
+            real.mkdir(parents=True)
+        await whole(here, w)
+
+
 async def test_one_that_another_daemon_took_meanwhile_is_left_to_it(place):
     here = place()
     async with watched(here) as w:
