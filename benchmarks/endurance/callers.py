@@ -48,8 +48,7 @@ class Holder:
         self.streams = 0
         self._stop = threading.Event()
         self._protocol = Protocol.HTTP
-        self._thread = threading.Thread(target=self._run, name=f"holder-{pool_id}", daemon=True)
-        self._thread.start()
+        self._thread = world.begin(self._run)
 
     def _run(self) -> None:
         while not self._stop.wait(PAUSE_S):
@@ -103,11 +102,8 @@ class Storm:
         self.problems: list[str] = []
         rng = random.Random(seed)  # noqa: S311 - it has to be the same again
         self._threads = [
-            threading.Thread(target=self._run, args=(operation, rng.randrange(200), rng.randrange(2)), daemon=True)
-            for operation in operations
+            world.begin(self._run, operation, rng.randrange(200), rng.randrange(2)) for operation in operations
         ]
-        for thread in self._threads:
-            thread.start()
 
     def _run(self, operation: str, after_ms: int, choice: int) -> None:
         self.world.wait(after_ms / 1000)

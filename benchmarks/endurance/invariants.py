@@ -87,8 +87,7 @@ class Watch:
         self.looks = 0
         self._dead_since: dict[tuple[str, str, int], float] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self._thread.start()
+        self._thread = world.begin(self._run)
 
     def _run(self) -> None:
         while not self._stop.wait(0.05):
@@ -233,7 +232,8 @@ def _get(url: str, path: str) -> int | str:
     connection = http.client.HTTPConnection(address, timeout=3)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status
+        with connection.getresponse() as answer:
+            return answer.status
     except (OSError, http.client.HTTPException) as error:
         return f"{type(error).__name__}: {error}"
     finally:

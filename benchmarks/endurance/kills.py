@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,9 +141,7 @@ def _moment(world: World, moment: Moment, before: Rest) -> tuple[Kept, Rest]:
             world.ask("drain", pool_id=act.pool, deadline_ms=0, wait=20)
         elif act.kind == "drain_leased":
             world.ask("acquire", pool_id=act.pool, ttl_ms=LEASE_MS)
-    threads = [threading.Thread(target=_act, args=(world, act, promises), daemon=True) for act in moment.acts]
-    for thread in threads:
-        thread.start()
+    threads = [world.begin(_act, world, act, promises) for act in moment.acts]
     world.wait(moment.killed_ms / 1000)
     world.kill()
     for thread in threads:

@@ -59,7 +59,6 @@ class StreamJudge:
         self._replicas: dict[tuple[str, str], _Replica] = {}
         self._ready: dict[str, bool | None] = {}
         self._leases: dict[str, str] = {}
-        self._removed: set[str] = set()
         self._revision = 0
         self._jumps = 1
         self.problems: list[str] = []
@@ -89,6 +88,7 @@ class StreamJudge:
             "daemon": self._daemon,
             "phase": self._phase,
             "preload": self._preload,
+            "restart_scheduled": self._scheduled,
             "breaker": self._breaker,
             "pool_ready": self._readiness,
             "pool_unready": self._readiness,
@@ -137,14 +137,12 @@ class StreamJudge:
 
     def _config(self, event: SeenEvent) -> None:
         """A pool that is removed is forgotten with its counts; one of the same name that comes later is a new one."""
-        self._removed |= set(event.details.get("removed", ())) if event.to == "reloaded" else set()
-        for pool_id in self._removed & set(event.details.get("added", ())):
-            self._removed.discard(pool_id)
-            for replica in [replica for (pool, _), replica in self._replicas.items() if pool == pool_id]:
+        added = set(event.details.get("added", ())) if event.to == "reloaded" else set()
+        for (pool_id, _), replica in self._replicas.items():
+            if pool_id in added:
                 replica.restart_count = 0
                 replica.breaker = "closed"
-
-        self.reloading -= self._removed
+        self.reloading -= set(event.details.get("removed", ()))
 
     def _reload(self, event: SeenEvent) -> None:
         if event.to == "started":
@@ -181,9 +179,11 @@ class StreamJudge:
             self._say(event, "a backoff without next_restart_at")
             return
         replica.next_restart_at = epoch(told)
-        floor_s = RESTART["floor_ms"] / 1000
-        if replica.next_restart_at - event.at < floor_s - ROUNDING_S:
-            self._say(event, f"the backoff is shorter than the floor of {floor_s} s")
+
+    def _scheduled(self, event: SeenEvent) -> None:
+        delay_ms = event.details.get("backoff_ms")
+        if delay_ms is None or delay_ms < RESTART["floor_ms"]:
+            self._say(event, f"the backoff of {delay_ms} ms is shorter than the floor of {RESTART['floor_ms']} ms")
 
     def _restart(self, event: SeenEvent, replica: _Replica) -> None:
         if replica.next_restart_at is not None and event.at < replica.next_restart_at - ROUNDING_S:

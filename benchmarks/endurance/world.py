@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -174,6 +174,7 @@ class World:
             with contextlib.suppress(OSError):
                 self.daemon.signal(18)  # SIGCONT: a frozen one could not be stopped
         self.daemon.end(keep_files=self.keep)
+        self.daemon.http.forget_connections()
         leftovers.kill_all(f"{self.root}/", but=(self._reaper.pid,))
         if self.keep:
             self._reaper.kill()
@@ -205,6 +206,19 @@ class World:
         except ValueError as error:
             # gRPC's word for a channel that was closed because its daemon was killed.
             raise DaemonError(f"{operation}: {error}") from error
+
+    def begin(self, work: Callable[..., None], *arguments: object) -> threading.Thread:
+        """Begin work in a thread of its own, whose connections to the daemon end with it."""
+
+        def run() -> None:
+            try:
+                work(*arguments)
+            finally:
+                self.daemon.http.forget_connections()
+
+        thread = threading.Thread(target=run, name=work.__name__, daemon=True)
+        thread.start()
+        return thread
 
     def pools(self) -> dict[str, dict[str, Any]]:
         """The status of all pools."""

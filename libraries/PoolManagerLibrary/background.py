@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
@@ -83,8 +84,12 @@ class Completion:
         parts = urlsplit(self.url)
         connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=30)
         path, body = self._request()
-        connection.request("POST", path, body=json.dumps(body), headers={"Content-Type": "application/json"})
-        response = connection.getresponse()
+        with contextlib.closing(connection):
+            connection.request("POST", path, body=json.dumps(body), headers={"Content-Type": "application/json"})
+            with connection.getresponse() as response:
+                self._read(response)
+
+    def _read(self, response: http.client.HTTPResponse) -> None:
         if response.status != http.client.OK:
             self.error = f"HTTP {response.status}: {response.read(500)!r}"
             return

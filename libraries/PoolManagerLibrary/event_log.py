@@ -107,9 +107,14 @@ class EventStream:
 
     def __iter__(self) -> Iterator[SeenEvent]:
         """Events until the stream ends or is closed."""
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError, AttributeError):
-            for frame_id, frame_event, data in sse_frames(iter(self._response.readline, b"")):
-                yield SeenEvent.parse(json.loads(data), frame_id, frame_event)
+        try:
+            with contextlib.suppress(OSError, http.client.HTTPException, ValueError, AttributeError):
+                for frame_id, frame_event, data in sse_frames(iter(self._response.readline, b"")):
+                    yield SeenEvent.parse(json.loads(data), frame_id, frame_event)
+        finally:
+            # By the thread that reads: from another one it would wait for this one's read.
+            self._response.close()
+            self._connection.close()
 
     def close(self) -> None:
         """End the stream; safe to call twice."""
