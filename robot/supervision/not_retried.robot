@@ -20,6 +20,18 @@ A missing model waits for the operator
     Then the pool becomes ready within 5 s
     And the pool shows    restart_count 0    last_error null
 
+A missing model that has come is found by a config reload, though the config is the same
+    [Tags]    B-SUPER-041
+    Given a pool    model=models/later-still.txt    &{AT_ONCE}
+    When the pool is preloaded
+    Then the preload fails within 1 s with MODEL_NOT_FOUND
+    And the pool is in phase failed
+    When a model file later-still.txt is there
+    And the config is reloaded
+    Then the reload reports the pool as unchanged
+    And the pool becomes ready within 5 s
+    And the pool shows    restart_count 0    last_error null
+
 A missing binary waits for the operator
     [Tags]    B-SUPER-041    B-SUPER-052    OC-POOL-3003
     Given a tiny GGUF model tiny.gguf
