@@ -24,7 +24,8 @@ from PoolManagerLibrary.http_client import HttpClient
 from PoolManagerLibrary.settings import merge, nest, to_toml
 from PoolManagerLibrary.waiting import wait_until
 
-START_TIMEOUT = 15.0
+#: A start costs a second of CPU time, which a busy machine may take long to give. No behaviour's own number.
+START_TIMEOUT = 40.0
 STOP_TIMEOUT = 15.0
 BASE_SETTINGS: dict[str, Any] = {
     "server": {

@@ -54,7 +54,7 @@ class DaemonKeywords(Keywords):
         return str(daemon.root)
 
     @keyword
-    def start_daemon(self, *arguments: str, timeout: timedelta = timedelta(seconds=15), **settings: Any) -> None:
+    def start_daemon(self, *arguments: str, timeout: timedelta = timedelta(seconds=40), **settings: Any) -> None:
         """Starts the scenario's own daemon and waits until it serves. Prepares one first if there is none.
 
         Example:
@@ -72,7 +72,7 @@ class DaemonKeywords(Keywords):
         daemon.start(seconds(timeout))
 
     @keyword
-    def try_to_start_daemon(self, timeout: timedelta = timedelta(seconds=15)) -> Outcome:
+    def try_to_start_daemon(self, timeout: timedelta = timedelta(seconds=40)) -> Outcome:
         """Starts the scenario's own daemon, which is to exit by itself; exit code and output are the answer.
 
         Example:
@@ -123,7 +123,7 @@ class DaemonKeywords(Keywords):
         daemon.kill()
 
     @keyword
-    def restart_daemon(self, by: StopSignal = StopSignal.SIGKILL, timeout: timedelta = timedelta(seconds=15)) -> None:
+    def restart_daemon(self, by: StopSignal = StopSignal.SIGKILL, timeout: timedelta = timedelta(seconds=40)) -> None:
         """Ends the scenario's own daemon by a signal (SIGKILL by default) and starts it again on the same state.
 
         Example:
@@ -226,7 +226,7 @@ class DaemonKeywords(Keywords):
         offset = second.log_path.stat().st_size if second.log_path.exists() else 0
         self.scenario.act("the start of a second daemon")
         second.launch()
-        code = second.wait_exit(15)
+        code = second.wait_exit(40)
         second.kill()
         if code is None:
             raise ExpectationFailed("A second daemon on the same state folder should exit, it still runs.")
