@@ -76,7 +76,10 @@ class Holder:
 
 
 def start_ticks(pid: int) -> int | None:
-    """The start time of a process in clock ticks since boot; ``None`` if it has ended (a zombie has, too)."""
+    """The start time of a process in clock ticks since boot; ``None`` if it has ended.
+
+    A zombie has, too, unless one of its threads lives on: then it holds all that it had.
+    """
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -88,7 +91,7 @@ def start_ticks(pid: int) -> int | None:
     finally:
         os.close(fd)
     fields = text[text.rfind(b")") + 2 :].split()
-    if len(fields) < 20 or fields[0] in (b"Z", b"X", b"x"):
+    if len(fields) < 20 or (fields[0] in (b"Z", b"X", b"x") and int(fields[17]) <= 1):
         return None
     return int(fields[19])
 

@@ -16,7 +16,14 @@ MARKER_VARIABLE = "POOL_MANAGERD_MARKER"
 #: Environment variable that holds the digest of what the engine was started with.
 SPEC_VARIABLE = "POOL_MANAGERD_SPEC"
 
-_STATE, _PPID, _PGRP, _SESSION, _START_TICKS = 0, 1, 2, 3, 19  # positions after the command's closing parenthesis
+_STATE, _PPID, _PGRP, _SESSION, _THREADS, _START_TICKS = (
+    0,
+    1,
+    2,
+    3,
+    17,
+    19,
+)  # positions after the command's closing parenthesis
 
 #: Most environments fit into one read.
 _READ_BYTES = 16384
@@ -48,11 +55,15 @@ class ProcStat:
     pgrp: int
     session: int
     start_ticks: int
+    threads: int = 1
 
     @property
     def ended(self) -> bool:
-        """Whether it runs no more and only waits to be reaped."""
-        return self.state in "ZX"
+        """Whether it runs no more and only waits to be reaped.
+
+        One that was killed while one of its threads hangs in the kernel looks like a zombie, and holds all it had.
+        """
+        return self.state in "ZX" and self.threads <= 1
 
 
 @functools.cache
@@ -93,6 +104,7 @@ def read_stat(pid: int) -> ProcStat | None:
         pgrp=int(fields[_PGRP]),
         session=int(fields[_SESSION]),
         start_ticks=int(fields[_START_TICKS]),
+        threads=int(fields[_THREADS]),
     )
 
 
@@ -106,9 +118,18 @@ def read_environ(pid: int) -> bytes:
     """The environment the process was started with, NUL-separated; empty if it is gone or not ours to read.
 
     A program that overwrites its own title (``setproctitle``) may have overwritten this too; for Python engines
-    the variable ``SPT_NOENV`` prevents that.
+    the variable ``SPT_NOENV`` prevents that. If only the first of its threads has ended, another one knows it.
     """
-    return _read(f"/proc/{pid}/environ")
+    return _read(f"/proc/{pid}/environ") or next(
+        (found for tid in _other_threads(pid) if (found := _read(f"/proc/{pid}/task/{tid}/environ"))), b""
+    )
+
+
+def _other_threads(pid: int) -> list[str]:
+    try:
+        return [tid for tid in os.listdir(f"/proc/{pid}/task") if tid != str(pid)]  # noqa: PTH208 - the names alone
+    except OSError:
+        return []
 
 
 def environ_value(environ: bytes, name: str) -> str | None:
