@@ -42,6 +42,7 @@ from pool_managerd.observe.logs import close_logging, configure_logging, get_log
 from pool_managerd.observe.metrics import Metrics
 from pool_managerd.runtime.files import StateDir
 from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.learned import LearnedNeeds
 from pool_managerd.runtime.log_context import context_of
 from pool_managerd.runtime.logs import LogWatcher
 from pool_managerd.runtime.measured import Measured
@@ -210,6 +211,7 @@ class Daemon:
             ports=PortAllocator(config.server.port_range),
             logs=log_watcher,
             turns=LoadTurns(config.server.max_parallel_loads),
+            learned=LearnedNeeds(store, time.time),
         )
         stack.callback(host.cancel_tasks)
         return host, metrics

@@ -6,13 +6,19 @@ this config; memory of any other process does not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from pool_managerd.cli.common import format_bytes
 from pool_managerd.cli.host import engine_pids
-from pool_managerd.config import EVEN_SPLIT_ONLY, Config
+from pool_managerd.config import EVEN_SPLIT_ONLY, Config, PoolConfig
+from pool_managerd.devices.need import Need, need_of
 from pool_managerd.devices.placement import Placement, as_if_empty, plan
 from pool_managerd.devices.ram import host_ram_available
 from pool_managerd.devices.sizes import human
 from pool_managerd.devices.snapshot import DevicesSnapshot
+from pool_managerd.runtime.files import StateDir
+from pool_managerd.runtime.learned import read_learned
 
 #: The table's columns.
 COLUMNS = (
@@ -32,13 +38,19 @@ COLUMNS = (
 
 
 def make_plan(config: Config, snapshot: DevicesSnapshot) -> list[Placement]:
-    """Place all replicas in the order of the config."""
+    """Place all replicas in the order of the config; what daemons of its state directory have measured counts."""
+    learned = read_learned(StateDir(config.server.state_dir).database)
+
+    def need(pool: PoolConfig, model: Path | None, devices: Sequence[str], split: Sequence[float]) -> Need:
+        return learned(pool, model, devices, split, need_of(pool, model, devices, split))
+
     return plan(
         config.pools,
         as_if_empty(snapshot, engine_pids(snapshot)),
         config.devices.overhead_bytes,
         ram=host_ram_available(),
         even_only=EVEN_SPLIT_ONLY,
+        need=need,
     )
 
 

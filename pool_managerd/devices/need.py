@@ -67,6 +67,7 @@ class DeviceShare:
     :param fixed: what does not depend on the ratio: compute buffers.
     :param evidence: what must at least be seen on the GPU after loading, before any tolerance.
     :param granularity: how much of the evidence may have gone to a neighbour instead (whole layers are split).
+    :param measured: the most that an engine like this was seen to hold here before.
     """
 
     uuid: str
@@ -76,11 +77,17 @@ class DeviceShare:
     fixed: int
     evidence: int
     granularity: int = 0
+    measured: int = 0
+
+    @property
+    def estimated(self) -> int:
+        """What the model's own figures come to."""
+        return self.weights + self.kv + self.fixed
 
     @property
     def total(self) -> int:
-        """All of it."""
-        return self.weights + self.kv + self.fixed
+        """All of it, or what was measured, if that is more."""
+        return max(self.estimated, self.measured)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class Need:
 
     :param shares: per GPU in mask order; empty where the need is not known (only a positive use is asked for then).
     :param ram: host memory.
-    :param basis: where the figures come from: configured, gguf, safetensors, simulated or unknown.
+    :param basis: where the figures come from: configured, gguf, safetensors, simulated, measured or unknown.
     """
 
     shares: tuple[DeviceShare, ...]

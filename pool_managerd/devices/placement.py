@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.devices.advice import advise
@@ -21,6 +21,8 @@ from pool_managerd.devices.reservations import Key, Reservations, check_usable, 
 from pool_managerd.devices.sizes import human
 from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.devices.split import normalise_split
+
+PoolT = TypeVar("PoolT", bound="PlannedPool")
 
 
 class PlannedPool(PoolLike, Protocol):
@@ -101,13 +103,13 @@ def check_fit(
 
 
 def plan(
-    pools: Iterable[PlannedPool],
+    pools: Iterable[PoolT],
     snapshot: DevicesSnapshot,
     overhead: int,
     *,
     ram: HostRam | None = None,
     even_only: Collection[str] = (),
-    need: Callable[[PlannedPool, Path | None, Sequence[str], Sequence[float]], Need] = need_of,
+    need: Callable[[PoolT, Path | None, Sequence[str], Sequence[float]], Need] = need_of,
 ) -> list[Placement]:
     """Place all replicas in the order given. One that does not fit takes nothing.
 

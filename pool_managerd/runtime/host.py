@@ -14,6 +14,7 @@ from pool_managerd.devices.inventory import Inventory
 from pool_managerd.devices.memory import Reservations
 from pool_managerd.observe.bus import EventBus
 from pool_managerd.runtime.files import StateDir
+from pool_managerd.runtime.learned import LearnedNeeds
 from pool_managerd.runtime.logs import LogWatcher
 from pool_managerd.runtime.mask_uses import MaskUses
 from pool_managerd.runtime.sockets import PortAllocator
@@ -45,6 +46,7 @@ class Host:
     ports: PortAllocator
     logs: LogWatcher
     turns: LoadTurns
+    learned: LearnedNeeds
     quarantined: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     shutting_down: bool = False

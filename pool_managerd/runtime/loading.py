@@ -165,7 +165,11 @@ async def check_residency(host: Host, run: Run) -> None:
         run.need,
         host.config.devices.residency_tolerance,
     )
-    if error is None or (error.code is Code.CPU_SPILLOVER and await _is_ending(run)):
+    if error is None:
+        if after.residency == "process":
+            await host.learned.note(run, [after.by_uuid[uuid].held_by(pids) for uuid in run.spec.devices])
+        return
+    if error.code is Code.CPU_SPILLOVER and await _is_ending(run):
         return
     raise error
 

@@ -30,6 +30,7 @@ from pool_managerd.devices.split import normalise_split
 from pool_managerd.engines import get_engine
 from pool_managerd.engines.base import Engine, EngineSpec
 from pool_managerd.runtime.host import Host
+from pool_managerd.runtime.learned import key_of_pool
 from pool_managerd.runtime.run import plan_digest
 from pool_managerd.runtime.sockets import port_holder
 
@@ -50,11 +51,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which replica, on which model."""
+    """Which replica, on which model; ``version`` is that of its engine, where it ran before."""
 
     pool: PoolConfig
     replica_id: str
     model: Path | None
+    version: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -209,7 +211,8 @@ async def check(
     split = normalise_split(pool.tensor_split, len(devices))
     uuids = tuple(device.uuid for device in devices)
     check_devices(host, uuids, snapshot)
-    need, ram = await asyncio.to_thread(_read_files, engine, pool, target.model, uuids, split)
+    need, ram, key = await asyncio.to_thread(_read_files, engine, pool, target.model, uuids, split)
+    need = host.learned.apply(key, pool.engine_version or target.version, need, uuids, split)
     on_need(need)
     # No await between the fit and the reservation: two replicas can't both find the same bytes free.
     snapshot = host.inventory.snapshot
@@ -246,11 +249,12 @@ def check_devices(host: Host, uuids: tuple[str, ...], snapshot: DevicesSnapshot)
 
 def _read_files(
     engine: Engine, pool: PoolConfig, model: Path | None, devices: tuple[str, ...], split: tuple[float, ...]
-) -> tuple[Need, HostRam]:
-    """What needs the disk, or /proc: for a thread."""
+) -> tuple[Need, HostRam, str]:
+    """What needs the disk, or /proc: for a thread. Third: by what the need is remembered."""
     if model is not None:
         engine.check_model(model)
-    return need_of(pool, model, devices, split), host_ram_available()
+    need = need_of(pool, model, devices, split)
+    return need, host_ram_available(), key_of_pool(pool, model, split)
 
 
 def choose_port(host: Host, address: str) -> int:

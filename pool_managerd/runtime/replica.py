@@ -142,7 +142,7 @@ class Replica:
     @property
     def target(self) -> Target:
         """What is to run."""
-        return Target(self.owner.config, self.replica_id, self.owner.model_of(self.replica_id))
+        return Target(self.owner.config, self.replica_id, self.owner.model_of(self.replica_id), self.version)
 
     @property
     def log_path(self) -> Path:

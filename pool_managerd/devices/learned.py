@@ -1,0 +1,85 @@
+"""Needs learned from what engines were measured to hold: remembered by model, engine version and flags.
+
+Where the model file tells the need, a measured peak above it counts instead, GPU by GPU; where nothing tells it, the
+peak is the need. A figure that the operator configured is never replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pool_managerd.devices.need import DeviceShare, Need
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The most that a replica was seen to hold.
+
+    :param held: bytes on each GPU, in mask order.
+    :param version: of the engine; ``None`` where it does not say.
+    :param at: wall time in seconds when it was seen.
+    """
+
+    held: tuple[int, ...]
+    version: str | None
+    at: float
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Peak:
+        """The inverse of :meth:`as_json`."""
+        return cls(tuple(int(held) for held in document["held"]), document["version"], float(document["at"]))
+
+    def as_json(self) -> dict[str, Any]:
+        """For the store."""
+        return {"held": list(self.held), "version": self.version, "at": self.at}
+
+
+def need_key(
+    *,
+    engine: str,
+    model: Path | None,
+    args: Sequence[str],
+    command: Sequence[str],
+    context: int,
+    slots: int,
+    kv_type: str,
+    split: Sequence[float],
+    simulated: Mapping[str, Any],
+) -> str:
+    """What the memory of an engine depends on, its version apart: model file, kind and flags. One look at the file."""
+    seen = None
+    if model is not None:
+        try:
+            stat = model.stat()
+            seen = [str(model), stat.st_size, stat.st_mtime_ns]
+        except OSError:
+            seen = [str(model)]
+    facts = [engine, seen, list(args), list(command), context, slots, kv_type, [f"{one:.6f}" for one in split]]
+    text = json.dumps([*facts, dict(simulated)], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def chosen(peaks: Iterable[Peak], version: str | None) -> Peak | None:
+    """The peak of this engine version; of a version that is not known yet, the newest of any."""
+    found = list(peaks)
+    own = [peak for peak in found if peak.version == version]
+    return max(own or found, key=lambda peak: peak.at, default=None)
+
+
+def with_peak(need: Need, peak: Peak | None, devices: Sequence[str], split: Sequence[float]) -> Need:
+    """The need, or what was measured where that is more or nothing else is known."""
+    if peak is None or need.basis == "configured" or len(peak.held) != len(devices):
+        return need
+    if not need.shares:
+        shares = tuple(
+            DeviceShare(uuid, ratio, held, 0, 0, 0) for uuid, ratio, held in zip(devices, split, peak.held, strict=True)
+        )
+        return replace(need, shares=shares, basis="measured")
+    shares = tuple(replace(share, measured=held) for share, held in zip(need.shares, peak.held, strict=True))
+    larger = any(share.measured > share.estimated for share in shares)
+    return replace(need, shares=shares, basis="measured") if larger else need

@@ -1,0 +1,118 @@
+"""Remembers what engines were measured to hold, for the checks before their next start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pool_managerd.config import PoolConfig
+from pool_managerd.devices.learned import Peak, chosen, need_key, with_peak
+from pool_managerd.devices.need import Need
+from pool_managerd.runtime.run import Run
+from pool_managerd.runtime.store import Delete, Put, Store
+
+#: The kind of document in the store; a key is that of :func:`need_key`, a slash and the engine's version.
+KIND = "need"
+#: A peak is remembered anew only if it has grown by more than this, in bytes: not at every little change.
+STEP = 1 << 20
+#: So many are remembered; the oldest goes first.
+MOST = 500
+
+
+class LearnedNeeds:
+    """The measured peaks of this daemon and those before it.
+
+    :param store: where they outlive the daemon.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._peaks = {key: Peak.from_json(document) for key, document in store.load(KIND).items()}
+
+    def apply(self, key: str, version: str | None, need: Need, devices: Sequence[str], split: Sequence[float]) -> Need:
+        """A need with what was measured; ``version`` is the engine's, as far as it is known before the start."""
+        return with_peak(need, _chosen(self._peaks, key, version), devices, split)
+
+    async def note(self, run: Run, held: Sequence[int]) -> None:
+        """Remember what a run holds on its GPUs, in mask order, if it is more than ever before."""
+        key = f"{await asyncio.to_thread(key_of_run, run)}/{run.version or ''}"
+        before = self._peaks.get(key)
+        peak = tuple(held)
+        if before is not None and len(before.held) == len(peak):
+            peak = tuple(max(pair) for pair in zip(before.held, peak, strict=True))
+            if all(new - old <= STEP for new, old in zip(peak, before.held, strict=True)):
+                return
+        self._peaks[key] = Peak(peak, run.version, self._clock())
+        self._store.post([Put(KIND, key, self._peaks[key].as_json())])
+        while len(self._peaks) > MOST:
+            oldest = min(self._peaks, key=lambda one: self._peaks[one].at)
+            del self._peaks[oldest]
+            self._store.post([Delete(KIND, oldest)])
+
+
+def _chosen(peaks: dict[str, Peak], key: str, version: str | None) -> Peak | None:
+    return chosen((peak for name, peak in peaks.items() if name.partition("/")[0] == key), version)
+
+
+def key_of_pool(pool: PoolConfig, model: Path | None, split: Sequence[float]) -> str:
+    """What a pool's memory depends on."""
+    return need_key(
+        engine=pool.engine,
+        model=model,
+        args=pool.args,
+        command=pool.command,
+        context=pool.context,
+        slots=pool.slots,
+        kv_type=pool.kv_type,
+        split=split,
+        simulated=pool.simulated,
+    )
+
+
+def key_of_run(run: Run) -> str:
+    """The same of a running engine."""
+    spec = run.spec
+    return need_key(
+        engine=spec.kind,
+        model=spec.model,
+        args=spec.args,
+        command=spec.command,
+        context=spec.context,
+        slots=spec.slots,
+        kv_type=spec.kv_type,
+        split=spec.split,
+        simulated=spec.simulated,
+    )
+
+
+def read_learned(database: Path) -> Callable[[PoolConfig, Path | None, Sequence[str], Sequence[float], Need], Need]:
+    """What daemons of a state directory have learned, read without one: for the plan. No database: nothing."""
+    documents: list[tuple[str, str]] = []
+    if database.is_file():
+        try:
+            connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+            try:
+                documents = connection.execute("SELECT key, document FROM documents WHERE kind = ?", (KIND,)).fetchall()
+            finally:
+                connection.close()
+        except sqlite3.Error:
+            documents = []  # another version's, or damaged: the daemon says so, the plan goes by the model files
+    peaks = {key: _peak(document) for key, document in documents}
+
+    def learned(
+        pool: PoolConfig, model: Path | None, devices: Sequence[str], split: Sequence[float], need: Need
+    ) -> Need:
+        peak = _chosen(peaks, key_of_pool(pool, model, split), pool.engine_version)
+        return with_peak(need, peak, devices, split)
+
+    return learned
+
+
+def _peak(document: str) -> Peak:
+    told: dict[str, Any] = json.loads(document)
+    return Peak.from_json(told)
