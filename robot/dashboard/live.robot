@@ -47,7 +47,7 @@ It says that the daemon cannot be reached, and goes on where it was once it can
     Then the dashboard says that the daemon cannot be reached
     And the page is shown in the report
     When the daemon is started
-    And an event of kind adopted comes within 10 s
+    And an event of kind pool_ready comes within 10 s
     And the engine exits with code 3
     Then the dashboard is live again within 5 s
     And the dashboard shows the events of the time when it was cut off

@@ -6,6 +6,8 @@ const MARKS = new Set(["pool_ready", "pool_unready", "drain", "reload", "breaker
 /** Revisions per step back, and steps at most: what a busy daemon's last hour may cost a browser. */
 const STEP = 2_000;
 const STEPS = 8;
+/** A daemon that was killed goes on far above its last revision: where nothing is found, the next step is longer. */
+const FURTHER = 4;
 
 export class History {
   constructor() {
@@ -32,8 +34,12 @@ export class History {
    */
   async readBack(end, from, onOlder) {
     this.forget(end, from);
-    for (let step = 0; step < STEPS && this.oldest > 0 && this.knownFrom > from - WINDOW_MS; step += 1) {
-      onOlder(await this.readStep(Math.max(0, this.oldest - STEP), this.oldest));
+    let step = STEP;
+    for (let steps = 0; steps < STEPS && this.oldest > 0 && this.knownFrom > from - WINDOW_MS;) {
+      const found = await this.readStep(Math.max(0, this.oldest - step), this.oldest);
+      step = found.length ? STEP : step * FURTHER;
+      steps += found.length ? 1 : 0;
+      onOlder(found);
     }
   }
 
