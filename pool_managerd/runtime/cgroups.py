@@ -10,9 +10,10 @@ descendants are found by group, session, parentage and environment marker alone.
 
 **How an engine gets into its group.** Python cannot spawn into a group (``CLONE_INTO_CGROUP``), and code between fork
 and exec is out of the question. So the thread that has started the engine writes its pid into ``cgroup.procs`` right
-after: 0.1 ms as a rule. What the engine may have forked by then is still in the daemon's own group, in the engine's
-session or under its pid, and is moved after it, until a look finds no more; from the first write on, every new
-child is born in the group. One that left session and parent within that moment is found by its marker, as before.
+after. The kernel waits for a grace period of its own then (0.1 to 15 ms for each write), and nobody else waits for it.
+What the engine may have forked by then is still in the daemon's own group, in the engine's session or under its pid,
+and is moved after it, until a look finds no more; from the first write on, every new child is born in the group. One
+that left session and parent within that moment is found by its marker, as before.
 """
 
 from __future__ import annotations

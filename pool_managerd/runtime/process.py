@@ -72,12 +72,20 @@ class EngineProcess:
     :ivar exited: done as soon as the process has ended (and, if it is our child, is reaped).
     :ivar explained: done once more is known than ``exited`` said: a stranger's parent was slow to reap it.
     :ivar is_child: false for an adopted engine.
+    :param placed: done once it is in its control group; until then it is not reaped.
     :ivar marker: the value of :data:`~pool_managerd.runtime.identity.MARKER_VARIABLE` in its environment.
     :ivar log_offset: size in bytes of its log just before it was started; ``None`` if adopted.
     """
 
     def __init__(
-        self, identity: ProcessIdentity, pidfd: int, *, is_child: bool, marker: str | None, log_offset: int | None
+        self,
+        identity: ProcessIdentity,
+        pidfd: int,
+        *,
+        is_child: bool,
+        marker: str | None,
+        log_offset: int | None,
+        placed: asyncio.Future[None] | None = None,
     ) -> None:
         self.identity = identity
         self.is_child = is_child
@@ -87,6 +95,7 @@ class EngineProcess:
         self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
         self.explained: asyncio.Future[ExitStatus] = self._loop.create_future()
         self._pidfd = pidfd
+        self._placed = placed
         self._group = groups().of(marker, identity.pid)
         self._oom_before = None if self._group is None else self._group.oom_kills()
         self._reaping: StrangersEnd | None = None
@@ -150,6 +159,10 @@ class EngineProcess:
         if self._pidfd < 0:
             return
         self._loop.remove_reader(self._pidfd)
+        if self._placed is not None and not self._placed.done():
+            # It is just being put into its control group, by its number: that stays its own until it is reaped.
+            self._placed.add_done_callback(lambda _: self._on_end())
+            return
         if self.is_child:
             try:
                 status = reap(self._pidfd)
@@ -199,7 +212,7 @@ async def spawn(spec: SpawnSpec) -> EngineProcess:
     log, log_offset = _open_log(spec.log_path)
     oom.mark()
     try:
-        pid = await spawner.start(spec.argv, env, spec.cwd, log, spec.user)
+        pid, placed = await spawner.start(spec.argv, env, spec.cwd, log, spec.user)
     except OSError as error:
         raise _spawn_error(spec, error) from error
     except (LookupError, ValueError) as error:
@@ -216,7 +229,8 @@ async def spawn(spec: SpawnSpec) -> EngineProcess:
     found = read_stat(pid)
     assert found is not None, "an unreaped child has an entry in /proc"  # noqa: S101 - the kernel promises it
     identity = ProcessIdentity(pid=pid, start_ticks=found.start_ticks, boot_id=boot_id(), spec_digest=digest)
-    return EngineProcess(identity, pidfd, is_child=True, marker=spec.env.get(MARKER_VARIABLE), log_offset=log_offset)
+    marker = spec.env.get(MARKER_VARIABLE)
+    return EngineProcess(identity, pidfd, is_child=True, marker=marker, log_offset=log_offset, placed=placed)
 
 
 def adopt(identity: ProcessIdentity) -> EngineProcess | None:
