@@ -118,7 +118,9 @@ class Soak:
         problems += world.judge_events()
         problems += log_problems(world)
         after = after or first or before
-        problems += at_rest_again(before, after, touched, plan.renewed)
+        renewed = frozenset(after.pools) if world.judge.forgot else plan.renewed
+        world.judge.forgot = False
+        problems += at_rest_again(before, after, touched, renewed)
         outcome = Outcome(plan, list(dict.fromkeys(problems)), time.monotonic() - began)
         if outcome.problems:
             outcome.events = _last_events(world, plan)

@@ -64,6 +64,9 @@ class StreamJudge:
         self.problems: list[str] = []
         #: Pools whose reload was begun and is not over.
         self.reloading: set[str] = set()
+        #: A daemon was killed that could not store what it had said.
+        self.forgot = False
+        self._unstored = False
 
     def killed(self) -> None:
         """The daemon was killed: revisions go on above those that it might have handed out."""
@@ -125,8 +128,16 @@ class StreamJudge:
         self._revision = max(self._revision, event.revision)
 
     def _daemon(self, event: SeenEvent) -> None:
+        if event.to in {"store_unavailable", "store_available"}:
+            self._unstored = event.to == "store_unavailable"
         if event.to != "started":
             return
+        if self._unstored:
+            # Killed while its disk was full: what was not promised to anybody may be forgotten.
+            self.forgot, self._unstored = True, False
+            self._leases.clear()
+            for replica in self._replicas.values():
+                replica.restart_count = 0
         # A daemon goes on from what was stored: what its predecessor said last may not have been.
         for replica in self._replicas.values():
             replica.phase = None

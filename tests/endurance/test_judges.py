@@ -92,6 +92,13 @@ def test_revisions_jump_once_for_each_daemon_that_was_killed():
     assert judge.hear([event(20_000, "daemon", to="started")]) != []
 
 
+def test_a_daemon_that_is_killed_while_its_disk_is_full_may_forget_what_it_promised_nobody():
+    judge = StreamJudge()
+    judge.hear([event(1, "phase", restart_count=2), event(2, "daemon", to="store_unavailable"), event(3, "lease")])
+    assert judge.hear([event(4, "daemon", to="started"), event(5, "phase", restart_count=1)]) == []
+    assert judge.forgot
+
+
 def replica(**changes):
     one = {"replica_id": "r0", "phase": "ready", "ready": True, "live": True, "pid": 7, "last_error": None}
     return one | {"breaker": {"state": "closed"}} | changes
