@@ -52,7 +52,7 @@ An adopted engine keeps its memory
     And the daemon is killed
     And a pool named new    gpu=gpu0    share_devices=True    preload=True    vram_bytes=4 GiB    simulated.vram_bytes=4 GiB
     When the daemon is started
-    Then the preload of pool new fails within 5 s with INSUFFICIENT_VRAM
+    Then the preload of pool new fails within 40 s with INSUFFICIENT_VRAM
     And the error names the device, 4 GiB required and 3 GiB free
     And no engine process of pool new was started
     And the engine of pool old is still the same process
@@ -68,8 +68,8 @@ An engine that hangs when the daemon comes back is not shown as Ready, and repla
     And the daemon is killed
     And the engine is stopped in its tracks
     When the daemon is started
-    Then an event of kind phase comes within 5 s    to=stopping    code=HEALTH_CHECK_FAILED
-    And the pool becomes ready within 8 s
+    Then an event of kind phase comes within 40 s    to=stopping    code=HEALTH_CHECK_FAILED
+    And the pool becomes ready within 40 s
     And the pool then goes through loading, stopping, backoff, preflight, starting, loading, ready
     And the pool was ready only after its engine was another process
 

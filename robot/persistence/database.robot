@@ -65,7 +65,7 @@ A database that has become ${what} is set aside, and the engine adopted
 
 A Warning Says Where The Old Database Is
     [Documentation]    In an event and in the log.
-    ${warning} =    Wait For Event    kind=daemon    to=warning    code=STORE_UNAVAILABLE
+    ${warning} =    Wait For Event    within=40 s    kind=daemon    to=warning    code=STORE_UNAVAILABLE
     Should Match Regexp    ${warning}[details][path]    /state\\.db\\.damaged-[^/]+$
     ${is there} =    Evaluate    os.path.isfile($warning['details']['path'])    modules=os
     Should Be True    ${is there}

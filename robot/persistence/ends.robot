@@ -83,7 +83,7 @@ The engine of pool ${name} ended by ${signal}
 
 Both pools show the end as a failure of unknown cause
     FOR    ${name}    IN    killed    graceful
-        ${event} =    Wait For Event    ${name}    within=5 s    kind=phase    code=ENGINE_EXITED    to=backoff
+        ${event} =    Wait For Event    ${name}    within=40 s    kind=phase    code=ENGINE_EXITED    to=backoff
         Should Be Equal    ${event}[details][cause]    unknown
         Pool Should Show    ${name}    breaker.failures 1    last_error.code ENGINE_EXITED    last_error.details.cause unknown
         Get Event Count    ${name}    equals    0    kind=adopted

@@ -52,7 +52,7 @@ The times that trial and soon wait for are noted
 
 Pool ${name} reaches ${phase} at its time, or as soon as the daemon serves
     [Documentation]    Within a second after the later one of both.
-    ${event} =    Wait For Event    ${name}    within=15 s    kind=phase    to=${phase}
+    ${event} =    Wait For Event    ${name}    within=40 s    kind=phase    to=${phase}
     ${served} =    Get Events    kind=daemon    to=started
     VAR    ${at} =    ${AT ${name}}
     ${later} =    Evaluate    max($at, $served[-1]['at'])

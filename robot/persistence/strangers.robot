@@ -22,7 +22,7 @@ A pid that belongs to another process by now is neither adopted nor signalled
     And the written pid of the engine of pool boot is that of stranger boot    start_ticks    spec_digest
     ...    boot=00000000-0000-4000-8000-000000000000
     And the daemon is started
-    Then every pool becomes ready within 8 s
+    Then every pool becomes ready within 40 s
     And every pool was started anew, and nothing was adopted
     And no stranger was touched
 
@@ -46,7 +46,7 @@ A handoff file alone is judged just as strictly
     And the state database has become text
     And the daemon is started
     And every pool is preloaded
-    Then every pool becomes ready within 8 s
+    Then every pool becomes ready within 40 s
     And every pool was started anew, and nothing was adopted
     And no stranger was touched
 
