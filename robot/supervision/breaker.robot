@@ -68,6 +68,21 @@ While another replica serves, leases are granted and a preload changes nothing
     Then it answers 200
     And engine r0 shows    phase circuit_open
 
+A preload starts the replica that waits, and not the one whose circuit is open
+    [Tags]    B-SUPER-019    B-SUPER-021
+    Given a ready pool    replicas=2    breaker.failures=2    breaker.open_ms=60 s    restart.initial_ms=500 ms
+    And engine r1 shows    ready true    within=5 s
+    And for its next 10 starts the engine exits with code 3 while loading
+    And the engine is killed
+    And engine r0 shows    phase circuit_open    within=5 s
+    When engine r1 is killed
+    Then engine r1 shows    phase backoff    within=1 s
+    When the pool is preloaded
+    Then the pool becomes ready within 5 s
+    And engine r1 shows    ready true    restart_count 0
+    And engine r0 shows    phase circuit_open    breaker.state open
+    And no process of engine r0 was started
+
 Where too few replicas are Ready, leases are refused and the circuit is named
     [Tags]    B-SUPER-021
     Given a ready pool    replicas=2    min_ready=2    breaker.open_ms=60 s    &{THIRD}
