@@ -47,6 +47,9 @@ class Hand(HostFaults):
         self._controls = {}
         if not self.world.daemon.is_running:
             self.world.start()
+        if self._config_changed:
+            # Last of all: a GPU that was gone would make a config refused.
+            self._put_config_in_force()
 
     # -- an engine -----------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ class HostFaults:
         self.world = world
         self.problems: list[str] = []
         self._undo: list[Callable[[], None]] = []
+        self._config_changed = False
 
     # -- the operator's file -------------------------------------------------------------------------------------------
 
@@ -56,25 +57,18 @@ class HostFaults:
             self.world.ask("config_reload")
 
     def _restore_config(self, pool_id: str) -> None:
-        """The file as it was, in force: a pool that is still on its way out makes that wait."""
-        world, daemon = self.world, self.world.daemon
-        daemon.pools.pop("extra", None)
-        daemon.pools[pool_id] = world.pool_table(BY_ID[pool_id])
-        daemon.write_config()
-        if not daemon.is_running:
-            return
+        self.world.daemon.pools.pop("extra", None)
+        self.world.daemon.pools[pool_id] = self.world.pool_table(BY_ID[pool_id])
+        self._config_changed = True
+
+    def _put_config_in_force(self) -> None:
+        """The file as it was at the begin, in force: a pool that is still on its way out makes that wait."""
+        world = self.world
+        world.daemon.write_config()
         deadline = time.monotonic() + CONFIG_PATIENCE_S
-        while True:
-            outcome = world.ask("config_reload")
-            if outcome.ok:
-                return
-            # Other steps may have changed the file, too: theirs are undone after this one.
-            if outcome.code not in {"CONFLICT", "INVALID_REQUEST", "INVALID_DEVICE_MASK", "GPU_UNAVAILABLE"}:
+        while not (outcome := world.ask("config_reload")).ok:
+            if outcome.code not in {"CONFLICT", "INVALID_DEVICE_MASK"} or time.monotonic() > deadline:
                 self.problems.append(f"the config is not taken back: {outcome.describe()}")
-                return
-            if outcome.code != "CONFLICT" or time.monotonic() > deadline:
-                if outcome.code == "CONFLICT":
-                    self.problems.append(f"a pool does not leave within {CONFIG_PATIENCE_S} s: {outcome.describe()}")
                 return
             world.wait(0.05)
 
