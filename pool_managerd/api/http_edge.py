@@ -6,6 +6,7 @@ Correlation id, path, token, origin, body size, headers of every answer, and the
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 import time
 from contextlib import suppress
@@ -67,7 +68,7 @@ class Edge:
         if guarded(scope["path"]):
             self._auth.authorize(headers.only("authorization"), changes=changes)
         if changes:
-            _check_origin(headers)
+            _check_origin(headers, any_name=self._auth.required)
         length = headers.only("content-length")
         if length is not None and length.isdigit() and int(length[:19]) > self._limit:
             raise too_large(self._limit, int(length[:19]))
@@ -134,17 +135,35 @@ def _shutting_down() -> PoolManagerError:
     )
 
 
-def _check_origin(headers: _Headers) -> None:
+def _check_origin(headers: _Headers, *, any_name: bool) -> None:
     # A web page on another site may send simple requests to a daemon on the reader's own host. Browsers say
-    # where such a request comes from; programs send no Origin.
+    # where such a request comes from; programs send no Origin. A site can also let its own name lead to the reader's
+    # host (DNS rebinding): then both are the same, and only a token, or a host that no site can be named like, tells
+    # its page from ours.
     origin = headers.only("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != (headers.only("host") or "").lower():
-        raise PoolManagerError(
-            Code.FORBIDDEN,
-            "a web page of another site may not change anything here",
-            hint="send the request from a program, without an Origin header",
-            details={"origin": origin[:200]},
-        )
+    if origin is None:
+        return
+    parts = urlsplit(origin)
+    own = parts.netloc.lower() == (headers.only("host") or "").lower()
+    if own and (any_name or _is_no_site(parts.hostname or "")):
+        return
+    raise PoolManagerError(
+        Code.FORBIDDEN,
+        "a web page of another site may not change anything here",
+        hint="open the dashboard by its IP address or as localhost, or configure a token"
+        if own
+        else "send the request from a program, without an Origin header",
+        details={"origin": origin[:200]},
+    )
+
+
+def _is_no_site(host: str) -> bool:
+    """Whether a host is given in a way that nobody else's name can lead to it."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
 
 
 async def _linger(receive: Receive) -> None:

@@ -7,6 +7,7 @@ import uuid
 import httpx
 import jsonschema
 import pytest
+from fake_api_service import LIMIT
 from openapi_spec_validator import validate as validate_openapi
 
 from pool_managerd.api.openapi import document
@@ -148,6 +149,19 @@ async def test_malformed_json_names_its_byte(daemon):
     assert assert_problem(response, Code.INVALID_REQUEST)["details"]["byte"] == 7
 
 
+async def test_a_string_that_never_ends_is_looked_at_once(daemon):
+    """A search that begins anew at each quote takes hours for so many, and nobody else is served meanwhile."""
+    content = (b'"' + b'\\"' * LIMIT)[:LIMIT]
+    async with asyncio.timeout(2):
+        response = await daemon.http.post("/v2/pools/chat/drain", content=content, headers=JSON)
+    assert assert_problem(response, Code.INVALID_REQUEST)["details"]["byte"] == 0
+
+
+async def test_null_is_called_by_its_name(daemon):
+    response = await daemon.http.post("/v2/pools/chat/drain", content=b"null", headers=JSON)
+    assert assert_problem(response, Code.INVALID_REQUEST)["message"] == "the body is null, not a JSON object"
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -272,6 +286,25 @@ async def test_a_page_of_another_site_may_not_change_anything(daemon):
     assert daemon.service.calls == []
     own = f"http://127.0.0.1:{daemon.http_server.port}"
     assert (await daemon.http.post("/v2/pools/chat/drain", headers={"origin": own})).status_code == 202
+
+
+@pytest.mark.parametrize("host", ["evil.example:9200", "localhost.evil.example", "127.0.0.1.evil.example:9200"])
+async def test_a_page_of_a_site_whose_name_leads_here_may_not_change_anything(daemon, host):
+    headers = {"origin": f"http://{host}", "host": host}
+    response = await daemon.http.post("/v2/pools/chat/drain", headers=headers)
+    assert "localhost" in assert_problem(response, Code.FORBIDDEN)["hint"]
+    assert daemon.service.calls == []
+
+
+@pytest.mark.parametrize("host", ["localhost:9200", "127.0.0.1", "[::1]:9200", "10.1.2.3:80"])
+async def test_a_page_from_an_address_may_change_things(daemon, host):
+    headers = {"origin": f"http://{host}", "host": host}
+    assert (await daemon.http.post("/v2/pools/chat/drain", headers=headers)).status_code == 202
+
+
+async def test_with_a_token_the_page_may_come_from_any_name(guarded):
+    headers = {"origin": "http://gpu7.lan", "host": "gpu7.lan", "authorization": "Bearer s3cret-token"}
+    assert (await guarded.http.post("/v2/pools/chat/drain", headers=headers)).status_code == 202
 
 
 async def test_a_drain_of_a_caller_that_hung_up_goes_on(daemon):
