@@ -285,7 +285,10 @@ def _pabot(processes: int, options: list[str], suites: list[str]) -> int:
     command = [program] if program else [sys.executable, "-m", "pabot.pabot"]
     # One robot process per share of the suites, so that each starts one daemon only; nothing is shared, so no pabotlib.
     command += ["--command", sys.executable, "-m", "robot", "--end-command"]
-    command += ["--processes", str(processes), "--chunk", "--no-pabotlib", "--pabotconsole", "quiet"]
+    command += ["--processes", str(processes), "--no-pabotlib", "--pabotconsole", "quiet"]
+    # pabot forgets which tests were chosen by name when it makes shares; then each suite is a share.
+    if not has_option(options, "--test", "--task", "-t"):
+        command += ["--chunk"]
     # pabot keeps what its robots print to itself. Any process can open our pipe by its path.
     reading, writing = os.pipe()
     pipe = f"/proc/{os.getpid()}/fd/{writing}"

@@ -1,3 +1,7 @@
+import re
+import subprocess
+import sys
+
 import pytest
 from PoolManagerLibrary.runner import (
     BAD_DATA,
@@ -72,6 +76,16 @@ def test_defaults_stand_back_behind_what_is_given(folder):
 def test_a_run_ends_as_robot_ends(folder):
     arguments = ["--quiet", "--output", "none", "--log", "none", "--report", "none", "--xunit", "none"]
     assert run([*arguments, str(folder / "robot")], {}, folder) == 0
+
+
+def test_tests_are_chosen_by_name_in_parallel_as_well(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.robot").write_text(f"{SUITE}Two\n    No Operation\n")
+    command = [sys.executable, "-m", "PoolManagerLibrary.runner", "--parallel", "2", "-t", "One", "a.robot", "b.robot"]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tests = re.findall(r'<test id="[^"]+" name="(\w+)"', (tmp_path / "results/output.xml").read_text())
+    assert tests == ["One", "One"]
 
 
 def test_suites_that_are_not_there_are_named(folder, capfd):
