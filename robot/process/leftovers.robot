@@ -54,6 +54,15 @@ A descendant that left group and session is ended before the next start
     And the pool becomes ready within 5 s
     And the engine's child had ended before the next start
 
+A descendant that left session, parent and environment is ended with the engine, where each has a control group
+    [Documentation]    Nothing but the group tells whose it was.
+    [Tags]    B-PROC-029
+    Given a ready pool    simulated.child=stray
+    And the engine has a control group, with a stray in it
+    When the pool is stopped
+    Then it is accepted
+    And the engine's child is gone
+
 No zombie of an engine is left, however it ended
     [Tags]    B-PROC-024
     [Template]    An engine that ${ends} leaves no zombie
@@ -94,6 +103,25 @@ The engine's child is noted, in a session of its own and with no parent left
     Get Process    ${children}[0]    parent    !=    ${main}
     Watch Ends Of Processes    @{children}
     VAR    @{CHILDREN} =    @{children}    scope=TEST
+
+The engine has a control group, with a stray in it
+    [Documentation]    The daemon makes one where it may write its own (v2): as root, or as a service with Delegate=yes.
+    ${engine} =    Get Engine Pid
+    ${group} =    Evaluate    pathlib.Path('/proc/${engine}/cgroup').read_text().splitlines()[-1]
+    Skip If    '/pool-managerd.' not in $group    The daemon may not make control groups here.
+    Wait Until Keyword Succeeds    2 s    20 ms    A Stray Should Be In The Group    ${engine}    ${group}
+    Watch Ends Of Processes    @{CHILDREN}
+
+A Stray Should Be In The Group
+    [Arguments]    ${engine}    ${group}
+    ${groups} =    Evaluate
+    ...    {int(path.parent.name): path.read_text().splitlines() for path in pathlib.Path('/proc').glob('[0-9]*/cgroup')}
+    ${strays} =    Evaluate    [pid for pid, groups in $groups.items() if '${group}' in groups and pid != ${engine}]
+    Length Should Be    ${strays}    ${1}
+    ${environment} =    Evaluate    pathlib.Path('/proc/${strays}[0]/environ').read_bytes()
+    Should Not Contain    ${environment}    ${{ b'POOL_MANAGERD' }}
+    Get Process    ${strays}[0]    session    ==    ${strays}[0]
+    VAR    @{CHILDREN} =    @{strays}    scope=TEST
 
 The engine's child is gone
     FOR    ${pid}    IN    @{CHILDREN}

@@ -90,7 +90,8 @@ OPTIONS: tuple[Option, ...] = (
         "child",
         "str",
         "",
-        "starts a sleeping child: group (same group), session (its own session) or orphan (and no parent)",
+        "starts a sleeping child: group (same group), session (its own session), orphan (and no parent) or "
+        "stray (and no environment)",
         action=True,
     ),
     Option("child_vram_bytes", "size", 0, "GPU memory that this child holds on the first device"),

@@ -347,12 +347,15 @@ class StandIn:
         os.kill(os.getpid(), number)
 
     def _start_child(self, kind: str, vram_bytes: int) -> None:
-        code = _ORPHAN if kind == "orphan" else _CHILD
+        leaves = kind in ("orphan", "stray")
+        code = _ORPHAN if leaves else _CHILD
         argv = [sys.executable, "-I", "-S", "-c", code]
         # Its own signal mask is empty: this process blocks what it waits for.
-        child = os.posix_spawn(sys.executable, argv, os.environ, setsigmask=[], setsid=kind == "session")
+        child = os.posix_spawn(
+            sys.executable, argv, {} if kind == "stray" else os.environ, setsigmask=[], setsid=kind == "session"
+        )
         self.log(f"srv          init: started a child, pid {child} ({kind})")
-        if kind == "orphan":
+        if leaves:
             os.waitpid(child, 0)
         elif vram_bytes and self._folder is not None and self.devices:
             self._folder.allocate(child, {self.devices[0]: vram_bytes})
