@@ -126,7 +126,8 @@ class ProgressListener:
             self.failed += 1
             self._say("    " + result.message.strip().replace("\n", "\n    "))
         elif result.status == "SKIP":
-            self._say(f"    {result.message.strip().splitlines()[0] if result.message else ''}")
+            # The reason of a suite's setup stands below Robot Framework's own words.
+            self._say(f"    {' '.join(result.message.split())}")
 
     def output_file(self, path: Any) -> None:
         """Say where a result file is."""
