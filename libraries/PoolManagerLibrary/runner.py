@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from PoolManagerLibrary.byte_code import shared_byte_code
 from PoolManagerLibrary.failed_folder import FAILED
 
 #: What :mod:`PoolManagerLibrary.summary` writes.
@@ -236,10 +235,9 @@ def _run(plan: Plan, suites: list[str], folder: Path, results: Path) -> int:
     clear_last_run(results)
     began = time.time()
     try:
-        with shared_byte_code(in_advance=plan.parallel > 1):
-            if plan.parallel > 1:
-                return _pabot(plan.parallel, options, suites)
-            return _robot(options, suites)
+        if plan.parallel > 1:
+            return _pabot(plan.parallel, options, suites)
+        return _robot(options, suites)
     finally:
         summarise(plan, results, folder, began)
 

@@ -71,7 +71,7 @@ class SuiteRun:
         text = _DAEMON.format(starts=shlex.quote(str(self._starts)), program=shlex.join(program()))
         self._daemon.write_text(text, encoding="utf-8")
         self._daemon.chmod(0o755)
-        keep = {"PYTHONPATH", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
+        keep = {"PYTHONPATH", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE"}
         env = {key: val for key, val in os.environ.items() if key in keep or not key.startswith(FOREIGN_ENVIRONMENT)}
         env |= {
             "TMPDIR": str(self.temporary),
