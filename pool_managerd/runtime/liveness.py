@@ -39,8 +39,9 @@ async def watch(
             run.probe_failures = 0
             run.beat(host.clock())
             # While NVML itself fails there is no evidence either way: supervision goes on without it.
-            if not (await host.inventory.refresh()).stale:
-                await check_residency(host, run)
+            snapshot = await host.inventory.refresh()
+            if not snapshot.stale:
+                await check_residency(host, run, snapshot)
             if pool.liveness.canary and (problem := await canary.look(pool)) is not None:
                 on_failed_probe()
                 canary.judge(pool, problem)

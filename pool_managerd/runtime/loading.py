@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pool_managerd.config import PoolConfig
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.devices.residency import judge
+from pool_managerd.devices.snapshot import DevicesSnapshot
 from pool_managerd.runtime.descendants import find_descendants
 from pool_managerd.runtime.gpu_processes import gpu_pids_of, key_of
 from pool_managerd.runtime.host import Host
@@ -53,7 +54,7 @@ async def wait_until_ready(host: Host, pool: PoolConfig, run: Run, *, deadline: 
             details={"waited_ms": waited_ms, "last_answer": seen.last_answer, "timeout_ms": pool.readiness.timeout_ms},
         ) from error
     run.beat(host.clock())
-    await check_residency(host, run)
+    await check_residency(host, run, await host.inventory.refresh())
 
 
 async def _probe_until_good(pool: PoolConfig, run: Run, seen: Loading) -> None:
@@ -149,12 +150,12 @@ async def busy_slots(run: Run, timeout_s: float) -> int | None:
     return None if report is None else report.busy
 
 
-async def check_residency(host: Host, run: Run) -> None:
+async def check_residency(host: Host, run: Run, after: DevicesSnapshot) -> None:
     """Whether the engine is on its GPUs, on all of them, and on no other.
 
+    :param after: the devices, looked at since the engine answered.
     :raises PoolManagerError: CPU_SPILLOVER or CROSS_MASK_SPILLOVER with the evidence.
     """
-    after = await host.inventory.refresh()
     pids = gpu_pids_of(host, run, after)
     host.reservations.update(key_of(run), pids=pids)
     error = judge(
