@@ -148,7 +148,11 @@ class StreamJudge:
 
     def _config(self, event: SeenEvent) -> None:
         """A pool that is removed is forgotten with its counts; one of the same name that comes later is a new one."""
-        added = set(event.details.get("added", ())) if event.to == "reloaded" else set()
+        if event.to != "reloaded":
+            return
+        added = set(event.details.get("added", ()))
+        # So is a replica; what the pool counts is compared at rest.
+        added |= {pool for pool, keys in event.details.get("changed", {}).items() if "replicas" in keys}
         for (pool_id, _), replica in self._replicas.items():
             if pool_id in added:
                 replica.restart_count = 0
