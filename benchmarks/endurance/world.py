@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from PoolManagerLibrary import host, leftovers
-from PoolManagerLibrary.daemon_process import PORTS_EACH, Daemon
+from PoolManagerLibrary.daemon_process import Daemon
 from PoolManagerLibrary.errors import DaemonError
 from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.outcome import Outcome, Protocol
@@ -26,7 +28,6 @@ from endurance.shape import (
     MIB,
     NEED_BYTES,
     POOLS,
-    REPLICAS,
     SERVER,
     SPARE_PORTS,
     TIMES,
@@ -40,6 +41,23 @@ from pool_managerd.engines.simulated.script import write_stand_in
 CALL_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
+#: Where no other daemon of a test looks for ports.
+FIRST_PORT, LAST_PORT = 12_000, 19_999
+
+
+def _starts(count: int) -> Iterator[int]:
+    """Where a range of ports may begin: below those of the suites' daemons, and elsewhere each time."""
+    while True:
+        yield FIRST_PORT + secrets.randbelow((LAST_PORT - FIRST_PORT) // count) * count
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class World:
@@ -76,10 +94,10 @@ class World:
 
     def _ports(self) -> None:
         """A range just as wide as it has to be, and a port beside it for pools that have one of their own."""
-        first = self.daemon.settings["server"]["port_range"][0]
-        replicas = sum(len(pool.masks) for pool in self.shapes)
-        self.daemon.settings["server"]["port_range"] = [first, first + min(replicas, REPLICAS) + SPARE_PORTS - 1]
-        self.fixed_port = first + PORTS_EACH - 1
+        count = sum(len(pool.masks) for pool in self.shapes) + SPARE_PORTS
+        first = next(first for first in _starts(count + 1) if all(_is_free(first + port) for port in range(count + 1)))
+        self.daemon.settings["server"]["port_range"] = [first, first + count - 1]
+        self.fixed_port = first + count
 
     def make_folder(self) -> None:
         """GPUs, models, programs and the config."""
