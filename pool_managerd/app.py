@@ -57,6 +57,9 @@ from pool_managerd.systemd import Watchdog, notify, notify_ready, notify_reloadi
 #: Exit codes of ``serve``: done, the daemon said no, wrong usage or config.
 DONE, REFUSED, WRONG_CONFIG = 0, 1, 2
 
+#: Seconds until writing ``daemon.json`` is tried again.
+DAEMON_FILE_RETRY_S = 0.5
+
 _log = logging.getLogger(__name__)
 
 
@@ -126,9 +129,10 @@ class Daemon:
         state_dir.lock()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(state_dir.unlock)
-            # A busy address is found out before anything else is touched.
+            # A busy address is found out before anything else is touched. gRPC takes its own when it is started.
             http_socket = bind_sockets(str(self.config.server.http))
             stack.callback(http_socket.close)
+            bind_sockets(str(self.config.server.grpc)).close()
             host, metrics = await self._make_host(stack, state_dir)
             registry = Registry(
                 host,
@@ -233,7 +237,10 @@ class Daemon:
             "grpc": f"{_bracketed(self.config.server.grpc.host)}:{grpc.port}",
             "version": __version__,
         }
-        host.state_dir.write_daemon(where)
+        try:
+            host.state_dir.write_daemon(where)
+        except PoolManagerError as error:
+            host.start_task(_write_daemon_later(host, where, error), "daemon.json")
         source = host.inventory.source
         simulated = " on SIMULATED devices: no real GPU is used" if source == "simulated" else ""
         host.bus.publish(
@@ -288,6 +295,22 @@ class Daemon:
         host.bus.publish(EventKind.DAEMON, to="stopped", reason="the daemon ends")
         with contextlib.suppress(PoolManagerError):
             host.state_dir.remove_daemon()
+
+
+async def _write_daemon_later(host: Host, where: Mapping[str, Any], error: PoolManagerError) -> None:
+    """Write ``daemon.json`` once that can be done: on a full disk the engines are supervised all the same."""
+    host.bus.publish(
+        EventKind.DAEMON,
+        to="warning",
+        code=str(error.code),
+        reason=f"{error.message}; it is tried again by itself",
+        details={"hint": error.hint},
+    )
+    while not host.shutting_down:
+        await asyncio.sleep(DAEMON_FILE_RETRY_S)
+        with contextlib.suppress(PoolManagerError):
+            host.state_dir.write_daemon(where)
+            return
 
 
 async def _reload(service: PoolManagerService, where: Mapping[str, Any]) -> None:

@@ -198,6 +198,15 @@ class DaemonProcess:
     def start(self, *, ready: str | None = None, env: dict[str, str] | None = None) -> None:
         told = self.place.state / "daemon.json"
         told.unlink(missing_ok=True)
+        self.spawn(env=env)
+        wait(lambda: told.exists() or self.process.poll() is not None, 20)
+        assert self.process.poll() is None, self.log()
+        self.port = int(json.loads(told.read_text())["http"].rpartition(":")[2])
+        if ready is not None:
+            self.wait_phase(ready, "ready")
+
+    def spawn(self, *, env: dict[str, str] | None = None) -> None:
+        """Start it, and wait for nothing."""
         with (self.place.path / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SERVE, "serve", "--config", str(self.place.config)],
@@ -206,11 +215,6 @@ class DaemonProcess:
                 stderr=log,
                 env={**os.environ, **(env or {})},
             )
-        wait(lambda: told.exists() or self.process.poll() is not None, 20)
-        assert self.process.poll() is None, self.log()
-        self.port = int(json.loads(told.read_text())["http"].rpartition(":")[2])
-        if ready is not None:
-            self.wait_phase(ready, "ready")
 
     def log(self) -> str:
         return (self.place.path / "log").read_text()

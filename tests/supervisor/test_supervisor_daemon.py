@@ -1,10 +1,14 @@
 """Whole daemons: killed, told to stop, without room on their disk."""
 
+import contextlib
 import os
 import resource
+import shutil
 import signal
+import socket
 import time
 
+import pytest
 from supervisor_world import QUICK, alive, pool, wait
 
 CALM = QUICK.replace("interval_ms = 60", "interval_ms = 10000")
@@ -93,3 +97,41 @@ def test_strange_handoff_files_are_no_reason_not_to_start(daemon):
     d.start()
     assert d.status()["phase"] == "stopped"
     assert d.end() == 0
+
+
+def test_a_busy_grpc_address_is_found_out_before_anything_is_touched(daemon):
+    d = daemon(pool(quick=CALM), pool("gone", quick=CALM))
+    d.start(ready="gone")
+    engine = d.status("gone")["replicas"][0]["pid"]
+    d.kill()
+    d.place.write(pool(quick=CALM))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(AssertionError, match=f"cannot listen on {address}"):
+            d.start(env={"POOL_MANAGERD_GRPC_ADDR": address})
+    assert alive(engine)
+    assert d.place.state.joinpath("gone-r0.pid").exists()
+
+
+def test_that_daemon_json_cannot_be_written_holds_up_no_supervision(daemon):
+    d = daemon(pool(quick=CALM))
+    d.start(ready="p")
+    engine = d.status()["replicas"][0]["pid"]
+    d.kill()
+    told = d.place.state / "daemon.json"
+    told.unlink()
+    told.joinpath("in the way").mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        d.port = free.getsockname()[1]
+    d.spawn(env={"POOL_MANAGERD_ADDR": f"127.0.0.1:{d.port}"})
+
+    def adopted() -> bool:
+        with contextlib.suppress(ConnectionError):
+            return d.status()["phase"] == "ready"
+        return False
+
+    wait(adopted, 20)
+    assert d.status()["replicas"][0]["pid"] == engine
+    assert "it is tried again by itself" in d.log()
+    shutil.rmtree(told)
+    wait(told.is_file)
