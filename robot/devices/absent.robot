@@ -15,7 +15,7 @@ A pool whose device is absent at the start fails alone and becomes Ready by itse
     And a pool named well on GPU here    preload=true    share_devices=true
     And GPU missing is taken out
     When the daemon is started
-    Then pool well becomes ready within 5 s
+    Then pool well is in phase ready within 10 s
     And pool late has failed with GPU_UNAVAILABLE for want of GPU missing
     And pool half has failed with GPU_UNAVAILABLE for want of GPU missing
     And pool late stays in phase failed for 300 ms

@@ -29,7 +29,7 @@ A mask is checked against the inventory at the start, and only its pool fails
     And a pool named absent    devices=GPU-00000000-0000-0000-0000-00000000dead    preload=true
     And a pool named well on GPU well    preload=true
     When the daemon is started
-    Then pool well becomes ready within 5 s
+    Then pool well is in phase ready within 10 s
     And the mask of pool well is the same everywhere    well
     And pool absent is in phase failed within 2 s
     And the last error of pool absent is GPU_UNAVAILABLE
