@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_module
 import sys
 from typing import Annotated, Any
@@ -10,10 +11,10 @@ import typer
 
 from pool_managerd.cli.client import Client, pool_path
 from pool_managerd.cli.common import Address, PoolId, TokenFile, connect, say
-from pool_managerd.cli.errors import NoDaemonError
+from pool_managerd.cli.errors import CommandError, NoDaemonError
 from pool_managerd.cli.progress import describe
 
-#: Seconds of silence after which a stream of past events is at its end.
+#: Seconds of silence after which a stream of past events has none to give.
 _QUIET_S = 2.0
 
 
@@ -77,15 +78,18 @@ def _past(client: Client, since: int, pool: str | None, *, as_json: bool) -> Non
     present = client.get("/v2/pools")["revision"]
     if since >= present:
         return
-    with client.events(since) as stream:
+    last = since
+    with client.events(since) as stream, contextlib.suppress(TimeoutError):
         stream.stream.settimeout(_QUIET_S)
-        try:
-            for event in stream:
-                _print(event, pool, as_json=as_json)
-                if event["revision"] >= present:
-                    return
-        except TimeoutError:
-            return
+        for event in stream:
+            _print(event, pool, as_json=as_json)
+            last = event["revision"]
+            if last >= present:
+                return
+    raise CommandError(
+        f"the stream ended at revision {last}, before the present one, {present}: it can't read its older events",
+        hint="`curl /ready` says whether its store is available; events of its own life are there with a later --since",
+    )
 
 
 def _print(event: dict[str, Any], pool: str | None, *, as_json: bool) -> None:

@@ -10,6 +10,8 @@ import subprocess
 import pytest
 from cli_facade import COMMAND, GPU, Facade, environment
 
+from pool_managerd.core.errors import Code, PoolManagerError
+
 
 @pytest.fixture
 def cli(run, facade):
@@ -149,6 +151,17 @@ def test_events_from_a_revision_on(cli):
     assert [event["revision"] for event in events[:2]] == [2, 3]
     assert cli("events")[1].splitlines()[0].endswith("chat/r0 x → preflight (so it is)")
     assert cli("events", "--since", "999999")[:2] == (0, "")
+
+
+def test_events_that_the_daemon_cannot_read_are_no_end_of_them(cli, facade, monkeypatch):
+    async def unreadable():
+        raise PoolManagerError(Code.STORE_UNAVAILABLE, "the disk is gone")
+        yield []
+
+    monkeypatch.setattr(facade.service, "watch", lambda _: unreadable())
+    code, out, err = cli("events", "--since", "1")
+    assert (code, out) == (1, "")
+    assert "ended at revision 1, before the present one" in err
 
 
 def test_events_are_followed_until_interrupted(facade):
