@@ -14,7 +14,7 @@ from pool_managerd.config import Config
 from pool_managerd.core.errors import Code, PoolManagerError, invalid_request
 from pool_managerd.core.events import Event
 from pool_managerd.core.phases import AT_REST, Desired
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.core.status import (
     ConfigChanges,
     DeviceList,

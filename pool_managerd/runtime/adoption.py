@@ -17,8 +17,8 @@ from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import COMING_UP, WITH_PROCESS, Desired, Phase
-from pool_managerd.core.replica import Input, ReplicaState, Signal, StartCause
-from pool_managerd.core.restart import BreakerState, Next, Verdict
+from pool_managerd.core.replica_state import Input, ReplicaState, Signal, StartCause
+from pool_managerd.core.restart_values import BreakerState, Next, Verdict
 from pool_managerd.devices.memory import Need
 from pool_managerd.engines import get_engine
 from pool_managerd.engines.base import EngineSpec

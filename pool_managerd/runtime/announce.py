@@ -10,16 +10,9 @@ from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import REFUSALS, Failure, FailureClass
 from pool_managerd.core.phases import COMING_UP, Phase
-from pool_managerd.core.replica import DrainCause, Input, ReplicaState, Signal, StartCause, Step
-from pool_managerd.core.restart import (
-    BreakerState,
-    Burst,
-    Next,
-    RestartHistory,
-    RestartPolicy,
-    Verdict,
-    next_stable_ms,
-)
+from pool_managerd.core.replica_state import DrainCause, Input, ReplicaState, Signal, StartCause, Step
+from pool_managerd.core.restart import next_stable_ms
+from pool_managerd.core.restart_values import BreakerState, Burst, Next, RestartHistory, RestartPolicy, Verdict
 from pool_managerd.core.times import rfc3339, rfc3339_or_none
 
 if TYPE_CHECKING:

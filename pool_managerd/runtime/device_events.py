@@ -10,7 +10,7 @@ from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import Phase
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.devices.inventory import HealthEvent
 from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.runtime import preflight

@@ -9,7 +9,7 @@ from pool_managerd.core.drain import DrainVerdict, judge_drain
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.leases import LeaseEnd
 from pool_managerd.core.phases import AT_REST, Desired, Phase
-from pool_managerd.core.replica import DrainCause, Input, Signal
+from pool_managerd.core.replica_state import DrainCause, Input, Signal
 from pool_managerd.core.status import DrainResult
 from pool_managerd.observe.correlation import CORRELATION_ID
 from pool_managerd.runtime.loading import busy_slots

@@ -12,7 +12,7 @@ from functools import partial
 from pool_managerd.core.errors import PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.phases import AT_REST, Desired, Phase
-from pool_managerd.core.replica import DrainCause, Input, Signal
+from pool_managerd.core.replica_state import DrainCause, Input, Signal
 from pool_managerd.runtime.draining import wait_idle
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.replica import Replica

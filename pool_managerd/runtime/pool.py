@@ -13,7 +13,7 @@ from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.leases import Lease, LeaseBook, LeaseEnd
 from pool_managerd.core.phases import AT_REST, COMING_UP, Desired, Phase
-from pool_managerd.core.replica import DrainCause, Input, ReplicaState, Signal, StartCause, Step
+from pool_managerd.core.replica_state import DrainCause, Input, ReplicaState, Signal, StartCause, Step
 from pool_managerd.core.restart import is_open
 from pool_managerd.core.status import PoolStatus
 from pool_managerd.core.times import rfc3339

@@ -12,7 +12,7 @@ from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import Desired
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.core.status import ConfigChanges
 from pool_managerd.runtime.device_events import DeviceEvents
 from pool_managerd.runtime.draining import PoolDrain

@@ -9,7 +9,7 @@ from pool_managerd.config_diff import ConfigDiff, diff
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import AT_REST, Desired, Phase
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.core.status import ConfigChange, ConfigChanges
 from pool_managerd.devices.mask import MaskUse, check_overlaps, resolve_mask
 from pool_managerd.devices.snapshot import DevicesSnapshot

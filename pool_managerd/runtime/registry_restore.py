@@ -11,7 +11,7 @@ from pool_managerd.core.errors import PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.leases import Lease, LeaseEnd
 from pool_managerd.core.phases import Desired, Phase
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.runtime.adoption import Adoption
 from pool_managerd.runtime.draining import PoolDrain
 from pool_managerd.runtime.identity import ProcessIdentity

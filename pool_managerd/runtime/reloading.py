@@ -17,7 +17,7 @@ from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import Failure
 from pool_managerd.core.phases import AT_REST, COMING_UP, Phase
-from pool_managerd.core.replica import DrainCause, Input, Signal, StartCause
+from pool_managerd.core.replica_state import DrainCause, Input, Signal, StartCause
 from pool_managerd.observe.correlation import CORRELATION_ID
 from pool_managerd.runtime import preflight
 from pool_managerd.runtime.draining import wait_at_rest, wait_idle

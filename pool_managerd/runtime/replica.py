@@ -19,8 +19,9 @@ from pool_managerd.config import PoolConfig
 from pool_managerd.core.errors import PoolManagerError
 from pool_managerd.core.failures import Failure
 from pool_managerd.core.phases import COMING_UP, Phase
-from pool_managerd.core.replica import Action, Input, ReplicaState, Signal, Step, step
-from pool_managerd.core.restart import RestartPolicy
+from pool_managerd.core.replica import step
+from pool_managerd.core.replica_state import Action, Input, ReplicaState, Signal, Step
+from pool_managerd.core.restart_values import RestartPolicy
 from pool_managerd.devices.mask import resolve_mask
 from pool_managerd.devices.memory import Need
 from pool_managerd.observe.correlation import CORRELATION_ID

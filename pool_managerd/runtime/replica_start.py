@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import Phase
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.devices.memory import Need
 from pool_managerd.runtime import announce, preflight, spawning
 from pool_managerd.runtime.failures import internal, log_tail

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.runtime import announce
 from pool_managerd.runtime.process import EngineProcess
 from pool_managerd.runtime.release import Releasing

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import Phase
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.runtime import announce
 from pool_managerd.runtime.sockets import port_is_free
 

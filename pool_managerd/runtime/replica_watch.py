@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import WITH_PROCESS, Phase
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.runtime.failures import (
     after_xid,
     from_exit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pool_managerd.config import PoolConfig
-from pool_managerd.core.restart import RestartPolicy
+from pool_managerd.core.restart_values import RestartPolicy
 
 
 def policy_of(config: PoolConfig) -> RestartPolicy:

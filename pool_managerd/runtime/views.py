@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pool_managerd.core.errors import PoolManagerError
 from pool_managerd.core.failures import Failure
 from pool_managerd.core.phases import WITH_PROCESS, Phase, pool_phase
-from pool_managerd.core.restart import BreakerState, RestartHistory
+from pool_managerd.core.restart_values import BreakerState, RestartHistory
 from pool_managerd.core.status import BreakerStatus, LastError, PoolStatus, ReplicaStatus, VramStatus
 from pool_managerd.core.times import rfc3339, rfc3339_or_none
 

@@ -9,7 +9,7 @@ from pool_managerd.core.errors import Code
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import Phase
-from pool_managerd.core.replica import Input, Signal
+from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.devices.inventory import XidEvent
 from pool_managerd.devices.snapshot import RECOVERY_ACTIONS, Device
 from pool_managerd.devices.xid import XidClass, class_of_recovery_action, classify

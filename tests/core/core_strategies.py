@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pool_managerd.core.errors import Code
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import WITH_PROCESS, Phase
-from pool_managerd.core.replica import Action, DrainCause, Input, ReplicaState, Signal, StartCause, Step, step
-from pool_managerd.core.restart import RestartPolicy
+from pool_managerd.core.replica import step
+from pool_managerd.core.replica_state import Action, DrainCause, Input, ReplicaState, Signal, StartCause, Step
+from pool_managerd.core.restart_values import RestartPolicy
 
 DEFAULTS = RestartPolicy()
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import AT_REST, COMING_UP, Phase
-from pool_managerd.core.replica import Action, DrainCause, Input, Signal, StartCause
-from pool_managerd.core.restart import BreakerState, Next, Verdict, is_open
+from pool_managerd.core.replica_state import Action, DrainCause, Input, Signal, StartCause
+from pool_managerd.core.restart import is_open
+from pool_managerd.core.restart_values import BreakerState, Next, Verdict
 
 START = Input(Signal.START)
 STOP = Input(Signal.STOP)

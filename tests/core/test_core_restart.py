@@ -9,20 +9,9 @@ from hypothesis import strategies as st
 
 from pool_managerd.core.failures import REFUSALS, FailureClass
 from pool_managerd.core.phases import Phase
-from pool_managerd.core.replica import Input, Signal
-from pool_managerd.core.restart import (
-    BreakerKind,
-    BreakerState,
-    Next,
-    RestartHistory,
-    RestartPolicy,
-    Verdict,
-    after_failure,
-    after_restart,
-    backoff_ms,
-    next_stable_ms,
-    recent,
-)
+from pool_managerd.core.replica_state import Input, Signal
+from pool_managerd.core.restart import after_failure, after_restart, backoff_ms, next_stable_ms, recent
+from pool_managerd.core.restart_values import BreakerKind, BreakerState, Next, RestartHistory, RestartPolicy, Verdict
 
 CRASH, DRIVER = FailureClass.CRASH, FailureClass.DRIVER
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import AT_REST, COMING_UP, Phase, pool_phase
-from pool_managerd.core.replica import Action, DrainCause, Input, Signal, StartCause
-from pool_managerd.core.restart import BreakerState, Next, backoff_ms, is_open, recent
+from pool_managerd.core.replica_state import Action, DrainCause, Input, Signal, StartCause
+from pool_managerd.core.restart import backoff_ms, is_open, recent
+from pool_managerd.core.restart_values import BreakerState, Next
 
 COUNTED = {FailureClass.CRASH, FailureClass.DRIVER}
 

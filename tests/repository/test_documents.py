@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pool_managerd.core.errors import Code
-from pool_managerd.core.replica import TRANSITIONS, Signal
+from pool_managerd.core.replica import TRANSITIONS
+from pool_managerd.core.replica_state import Signal
 
 TOP = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ from supervisor_world import QUICK, World, alive, pool, until
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.phases import Desired, Phase
-from pool_managerd.core.restart import BreakerState
+from pool_managerd.core.restart_values import BreakerState
 from pool_managerd.runtime.adoption import died
 from pool_managerd.runtime.store import Put
 

@@ -9,7 +9,7 @@ from supervisor_world import QUICK, pool, until
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.phases import Desired
-from pool_managerd.core.restart import BreakerState
+from pool_managerd.core.restart_values import BreakerState
 from pool_managerd.core.times import parse_rfc3339
 from pool_managerd.runtime import announce, preflight
 
