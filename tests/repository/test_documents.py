@@ -61,7 +61,13 @@ def test_the_unit_file_is_a_good_one(tmp_path):
     done = subprocess.run(
         [program, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False, timeout=30
     )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    said = [line for line in (done.stdout + done.stderr).splitlines() if not _of_an_older_systemd(line)]
+    assert (done.returncode, said) == (0, [])
+
+
+def _of_an_older_systemd(line: str) -> bool:
+    """Before systemd 254 this key is not known, and passed over: engines then have no group beside the daemon's."""
+    return "Unknown key 'DelegateSubgroup'" in line
 
 
 def test_ci_runs_the_readmes_own_test_command():
