@@ -67,6 +67,8 @@ class Edge:
         changes = scope["method"] not in _SAFE_METHODS
         if guarded(scope["path"]):
             self._auth.authorize(headers.only("authorization"), changes=changes)
+            if not self._auth.required:
+                _check_host(headers.only("host"))
         if changes:
             _check_origin(headers, any_name=self._auth.required)
         length = headers.only("content-length")
@@ -155,6 +157,25 @@ def _check_origin(headers: _Headers, *, any_name: bool) -> None:
         else "send the request from a program, without an Origin header",
         details={"origin": origin[:200]},
     )
+
+
+def _check_host(host: str | None) -> None:
+    # Without a token, a page of a site whose name leads to the reader's host would read what is guarded: to its browser
+    # it is the same site, and no Origin is sent.
+    if host is None or _is_no_site(_hostname(host)):
+        return
+    raise PoolManagerError(
+        Code.FORBIDDEN,
+        f"without a token the daemon answers to addresses and to localhost only, not to the name {host[:200]!r}",
+        hint="call it by its IP address or as localhost, or configure a token",
+        details={"host": host[:200]},
+    )
+
+
+def _hostname(host: str) -> str:
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
 
 
 def _is_no_site(host: str) -> bool:

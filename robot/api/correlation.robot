@@ -121,7 +121,7 @@ An idle pool
 
 The raw request with the id ${id} asks for a lease
     Send Raw Http
-    ...    POST /v2/pools/{pool}/leases HTTP/1.1\r\nHost: x\r\nX-Correlation-Id: ${id}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n
+    ...    POST /v2/pools/{pool}/leases HTTP/1.1\r\nHost: [::1]\r\nX-Correlation-Id: ${id}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n
 
 It is refused, be it as a request or as no HTTP at all
     ${code} =    Answer Field    code

@@ -296,6 +296,14 @@ async def test_a_page_of_a_site_whose_name_leads_here_may_not_change_anything(da
     assert daemon.service.calls == []
 
 
+@pytest.mark.parametrize("host", ["evil.example:9200", "localhost.evil.example", "[::1", "x@localhost.evil.example"])
+async def test_a_page_of_a_site_whose_name_leads_here_reads_nothing_that_a_token_would_guard(daemon, host):
+    refused = assert_problem(await daemon.http.get("/v2/pools", headers={"host": host}), Code.FORBIDDEN)
+    assert "token" in refused["hint"]
+    assert (await daemon.http.get("/health", headers={"host": host})).status_code == 200
+    assert (await daemon.http.get("/v2/pools", headers={"host": "localhost:1"})).status_code == 200
+
+
 @pytest.mark.parametrize("host", ["localhost:9200", "127.0.0.1", "[::1]:9200", "10.1.2.3:80"])
 async def test_a_page_from_an_address_may_change_things(daemon, host):
     headers = {"origin": f"http://{host}", "host": host}

@@ -92,7 +92,7 @@ async def test_a_stream_whose_client_left_is_closed(daemon):
 
 async def test_a_client_that_stops_reading_delays_nobody_and_the_end_is_quick(daemon):
     reader, writer = await asyncio.open_connection("127.0.0.1", daemon.http_server.port, limit=1024)
-    writer.write(b"GET /v2/events HTTP/1.1\r\nhost: x\r\n\r\n")
+    writer.write(b"GET /v2/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
     await reader.readuntil(b"event: daemon")
     async with daemon.http.stream("GET", "/v2/events") as response:
         frames = Frames(response)

@@ -33,7 +33,7 @@ def problem_of(answer: bytes) -> dict:
     return json.loads(body)
 
 
-HEAD = b"POST /v2/pools/chat/drain HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+HEAD = b"POST /v2/pools/chat/drain HTTP/1.1\r\nHost: localhost\r\ncontent-type: application/json\r\n"
 
 
 async def test_a_large_body_is_refused_by_its_announced_length_alone(daemon):
@@ -67,7 +67,7 @@ async def test_a_large_chunked_body_is_refused_while_it_is_sent(daemon):
     "garbage",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
-        b"GET /\0 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
@@ -94,7 +94,7 @@ async def test_a_head_that_does_not_end_is_refused(daemon, head):
 async def test_a_head_after_a_large_body_on_the_same_connection_is_small(daemon):
     body = b" " * 60_000 + b"{}"
     first = HEAD + b"content-length: %d\r\n\r\n" % len(body) + body
-    last = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nconnection: close\r\n\r\n"
     answer = await exchange(daemon.http_server.port, first * 3 + last[:20], last[20:])
     assert answer.count(b"HTTP/1.1 ") == 4
     assert b"REQUEST_TOO_LARGE" not in answer
@@ -108,7 +108,7 @@ async def test_head_has_the_headers_and_no_body(daemon):
 
 async def test_a_request_that_outlasts_the_grace_is_told_that_the_daemon_ends(daemon):
     body = b'{"holder":"slow"}'
-    head = b"POST /v2/pools/chat/leases HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = b"POST /v2/pools/chat/leases HTTP/1.1\r\nHost: localhost\r\ncontent-type: application/json\r\n"
     call = asyncio.create_task(
         exchange(daemon.http_server.port, head + b"content-length: %d\r\n\r\n" % len(body) + body)
     )
@@ -187,20 +187,20 @@ async def test_a_body_that_comes_byte_by_byte_is_refused_in_time(hasty):
 
 
 async def test_a_body_that_nobody_reads_does_not_keep_the_connection(hasty):
-    answered = b"GET /health HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n"
+    answered = b"GET /health HTTP/1.1\r\nHost: localhost\r\ncontent-length: 5000\r\n\r\n"
     said, took = await dribble(hasty.port, answered, every=b" ")
     assert said.startswith(b"HTTP/1.1 200")
     assert took < HASTY.body_s + LINGER_S + 2
 
 
-@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"])
+@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 async def test_empty_lines_do_not_keep_a_connection(hasty, first):
     said, took = await dribble(hasty.port, first, every=b"\r\n")
     assert said.startswith(b"HTTP/1.1 200") if first else said == b""
     assert took < 3
 
 
-@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"])
+@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 async def test_a_silent_connection_is_closed(hasty, first):
     began = asyncio.get_running_loop().time()
     said = await exchange(hasty.port, first)
@@ -211,7 +211,7 @@ async def test_a_silent_connection_is_closed(hasty, first):
 async def test_whoever_is_quick_keeps_the_connection_for_as_long_as_it_asks(hasty):
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
     for _ in range(8):  # 0.8 s in all, with a timer of 0.3 s each time
-        writer.write(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         async with asyncio.timeout(5):
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
         await asyncio.sleep(0.1)
@@ -220,7 +220,7 @@ async def test_whoever_is_quick_keeps_the_connection_for_as_long_as_it_asks(hast
 
 async def test_a_long_answer_is_no_slow_request(hasty):
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
-    writer.write(b"GET /v2/events HTTP/1.1\r\nhost: x\r\n\r\n")
+    writer.write(b"GET /v2/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     async with asyncio.timeout(5):
         await reader.readuntil(b"\r\n\r\n")
     ended = asyncio.ensure_future(reader.read(-1))
