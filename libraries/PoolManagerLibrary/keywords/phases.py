@@ -97,6 +97,8 @@ class PhaseKeywords(Keywords):
     ) -> float:
         """Returns the seconds between the last event of phase ``second`` and the one of ``first`` before it.
 
+        Compared to hundredths, since the times of events are whole milliseconds.
+
         Example:
         | Time Between Phases | backoff | preflight | >= | 500 ms |
         """
@@ -111,7 +113,7 @@ class PhaseKeywords(Keywords):
                 f"{name} has not gone from {first} to {second}.\n{self.explain(self.scenario.pool_id(name))}"
             )
         expected = None if assertion_expected is None else seconds(assertion_expected)
-        check(round(end, 3), assertion_operator, expected, f"Seconds from {first} to {second}")
+        check(round(end, 2), assertion_operator, expected, f"Seconds from {first} to {second}")
         return end
 
     @keyword
