@@ -80,11 +80,11 @@ class ServiceLeases:
                 details={"pool_id": pool.id, "phase": status.phase, "last_error_code": code},
                 retry_after_ms=pool.retry_after_ms(),
             )
-        replica_id = choose_replica(pool.slots_by_replica(), pool.leases.used())
+        replica_id = choose_replica(pool.free_slots_by_replica(), pool.leases.used())
         if replica_id is None:
             raise PoolManagerError(
                 Code.NO_FREE_SLOT,
-                f"all {sum(pool.slots_by_replica().values())} slots of pool {pool.id} are taken",
+                f"all {sum(pool.free_slots_by_replica().values())} slots of pool {pool.id} are taken",
                 hint="try again when a lease has been released",
                 details={"pool_id": pool.id, "active_leases": len(pool.leases)},
             )

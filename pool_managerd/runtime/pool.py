@@ -231,18 +231,13 @@ class Pool:
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
-    def slots_by_replica(self) -> dict[str, int]:
+    def free_slots_by_replica(self) -> dict[str, int]:
         """The slots of each Ready replica."""
         return {
             one.replica_id: one.run.slots
             for one in self.replicas.values()
             if one.run is not None and one.state.phase is Phase.READY
         }
-
-    def slots_free(self) -> int:
-        """How many leases can be granted: those that a replica still carries while it drains take no other's slots."""
-        used = self.leases.used()
-        return sum(max(0, slots - used.get(one, 0)) for one, slots in self.slots_by_replica().items())
 
     def lease_count(self, replica_id: str) -> int:
         """How many leases a replica has."""
@@ -275,7 +270,7 @@ class Pool:
                 "ttl_ms": lease.ttl_ms,
                 "expires_at": rfc3339(lease.expires_at),
                 "active_leases": len(self.leases),
-                "slots_free": self.slots_free(),
+                "slots_free": max(0, sum(self.free_slots_by_replica().values()) - len(self.leases)),
             },
         )
 

@@ -110,6 +110,7 @@ def pool_status(pool: Pool, revision: int) -> PoolStatus:
     replicas = list(pool.replicas.values())
     phases = [replica.state.phase for replica in replicas]
     ready = pool.ready
+    slots_total = sum(replica.run.slots for replica in replicas if replica.run and replica.state.phase is Phase.READY)
     waiting = [replica.state.next_restart_at for replica in replicas if replica.state.next_restart_at is not None]
     versions = [replica.version for replica in replicas if replica.version is not None]
     model = pool.model_ref
@@ -124,8 +125,8 @@ def pool_status(pool: Pool, revision: int) -> PoolStatus:
         ready=ready,
         draining=pool.draining or Phase.DRAINING in phases,
         device_mask=list(dict.fromkeys(uuid for replica in replicas for uuid in replica.devices)),
-        slots_total=sum(pool.slots_by_replica().values()),
-        slots_free=pool.slots_free(),
+        slots_total=slots_total,
+        slots_free=max(0, slots_total - len(pool.leases)),
         active_leases=len(pool.leases),
         restart_count=sum(replica.state.history.restart_count for replica in replicas) + pool.retired_restarts,
         last_error=newest_error(pool),

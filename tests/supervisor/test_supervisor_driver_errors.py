@@ -125,21 +125,3 @@ async def test_a_lost_gpu_is_no_reason_for_a_restart(world):
         assert w.replica().state.failure.failure_class is FailureClass.DEVICE
         assert not w.of("restart_scheduled")
         assert w.replica().state.next_restart_at is None
-
-
-async def test_leases_on_a_replica_that_drains_take_no_slots_of_the_others(world):
-    two = pool(more='replicas = 2\nslots = 2\ndevices = ["0", "1"]', quick=ONCE)
-    async with world(two) as w:
-        await w.phase("ready")
-        await w.phase("ready", replica_id="r1")
-        leases = [await w.service.acquire_lease("p", ttl_ms=60_000) for _ in range(3)]
-        assert w.service.get_pool("p").slots_free == 1
-        w.place.folder.emit_xid(first(w), UNCORRECTABLE)
-        await w.phase("draining")
-        status = w.service.get_pool("p")
-        there = sum(lease.replica_id == "r1" for lease in leases)
-        assert (status.slots_total, status.slots_free, status.active_leases) == (2, 2 - there, 3)
-        for _ in range(status.slots_free):
-            await w.service.acquire_lease("p")
-        assert w.service.get_pool("p").slots_free == 0
-        assert w.of("lease")[-1].details["slots_free"] == 0
