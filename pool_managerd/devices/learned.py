@@ -1,7 +1,7 @@
 """Needs learned from what engines were measured to hold: remembered by model, engine version and flags.
 
 Where the model file tells the need, a measured peak above it counts instead, GPU by GPU; where nothing tells it, the
-peak is the need. A figure that the operator configured is never replaced.
+peak is the need. A figure that was said, by the operator or by the stand-in engine's settings, is never replaced.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def chosen(peaks: Iterable[Peak], version: str | None) -> Peak | None:
 
 def with_peak(need: Need, peak: Peak | None, devices: Sequence[str], split: Sequence[float]) -> Need:
     """The need, or what was measured where that is more or nothing else is known."""
-    if peak is None or need.basis == "configured" or len(peak.held) != len(devices):
+    if peak is None or need.basis in {"configured", "simulated"} or len(peak.held) != len(devices):
         return need
     if not need.shares:
         shares = tuple(

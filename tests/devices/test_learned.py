@@ -28,9 +28,10 @@ def test_a_peak_counts_where_it_is_more_or_nothing_else_is_known():
     assert learned.least("a", 0.1) == 1
 
 
-def test_a_configured_need_and_another_number_of_gpus_are_left_alone():
-    configured = replace(KNOWN, basis="configured")
-    assert with_peak(configured, Peak((9 * GIB, 9 * GIB), "1", 0), ("a", "b"), (0.75, 0.25)) == configured
+def test_a_need_that_was_said_and_another_number_of_gpus_are_left_alone():
+    for basis in ("configured", "simulated"):
+        said = replace(KNOWN, basis=basis)
+        assert with_peak(said, Peak((9 * GIB, 9 * GIB), "1", 0), ("a", "b"), (0.75, 0.25)) == said
     assert with_peak(KNOWN, Peak((9 * GIB,), "1", 0), ("a", "b"), (0.75, 0.25)) == KNOWN
 
 

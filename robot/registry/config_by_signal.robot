@@ -1,7 +1,7 @@
 *** Settings ***
 Documentation       A new config restarts what it must and nothing else; a faulty one changes nothing at all.
 Resource            PoolManagerResources/scenario.resource
-Test Tags           config
+Test Tags           registry
 
 
 *** Test Cases ***
