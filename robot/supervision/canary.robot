@@ -22,6 +22,7 @@ An engine that is healthy and gives no token fails at the third look in a row
     And it tells the times of 3 failed looks
     And its health answers had all been good
     And the engine was asked for 3 tokens that it never gave
+    And the pool is in phase backoff within 5 s
     And the pool then goes through stopping, backoff
 
 An engine that does not generate is restarted, and serves again

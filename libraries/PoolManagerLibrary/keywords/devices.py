@@ -228,9 +228,8 @@ class DeviceKeywords(Keywords):
         """
         self.world.need_local("local processes")
         pool = self.scenario.pool(name)
-        main = self.daemon.state_dir / f"{pool.pool_id}-r0.pid"
         child: int = wait_until(
-            lambda: [pid for pid in engine_processes(pool.pool_id) if str(pid) != main.read_text().strip()],
+            lambda: self._lasting_children(pool.pool_id),
             bool,
             timeout=3,
             expected=f"the engine of pool {pool.pool_id} to have a child",
@@ -239,6 +238,18 @@ class DeviceKeywords(Keywords):
         self.scenario.act(f"a child of the engine takes {size} of {gpu}")
         self.world.folder.allocate(child, {self.scenario.gpu(gpu).uuid: parse_size(size)})
         return child
+
+    def _lasting_children(self, pool_id: str) -> list[int]:
+        """What the engine says that it started, without the process that only makes an orphan and ends."""
+        state = self.daemon.state_dir
+        try:
+            main = (state / f"{pool_id}-r0.pid").read_text(encoding="ascii").strip()
+            log = (state / f"engine-{pool_id}-r0.log").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []  # it is only just being started
+        started = re.findall(r"started a child, pid (\d+) \((\w+)\)", log)
+        passing = {main, *(pid for pid, kind in started if kind in {"orphan", "stray"})}
+        return [pid for pid in engine_processes(pool_id) if str(pid) not in passing] if started else []
 
     @keyword
     def get_devices(self) -> list[dict[str, Any]]:

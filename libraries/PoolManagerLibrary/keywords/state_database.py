@@ -9,6 +9,7 @@ from pathlib import Path
 from robot.api.deco import keyword
 
 from PoolManagerLibrary.errors import UsageError
+from PoolManagerLibrary.exchange import exchange
 from PoolManagerLibrary.keywords.base import Keywords
 
 
@@ -26,8 +27,10 @@ class StateDatabaseKeywords(Keywords):
         """
         path = self._path()
         self.scenario.act("the state database is taken away")
-        path.rename(path.with_name(f"{path.name}.aside"))
-        path.mkdir()
+        aside = path.with_name(f"{path.name}.aside")
+        aside.mkdir()
+        # In one step: a daemon that misses its database makes a new one.
+        exchange(path, aside)
         return str(path)
 
     @keyword
@@ -39,8 +42,9 @@ class StateDatabaseKeywords(Keywords):
         """
         path = self._path()
         self.scenario.act("the state database is back")
-        path.rmdir()
-        path.with_name(f"{path.name}.aside").rename(path)
+        aside = path.with_name(f"{path.name}.aside")
+        exchange(path, aside)
+        aside.rmdir()
 
     @keyword
     def damage_state_database(self, how: str) -> None:
