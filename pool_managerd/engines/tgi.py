@@ -1,4 +1,18 @@
-"""Hugging Face's text-generation-inference, started by its launcher."""
+"""Hugging Face's text-generation-inference, started by its launcher.
+
+Where its facts are from, all in its own documentation unless another source is named:
+
+======================================================= ============================================================
+the launcher's options and their variables              *Text-generation-launcher arguments*
+``--num-shard`` with ``CUDA_VISIBLE_DEVICES``           the same
+router, launcher and model servers, one for each shard  *Architecture*
+``/health``, ``/info`` (``version``, ``model_id``)      *HTTP API*
+``tgi_batch_current_size``, ``tgi_queue_size``,         *Metrics*
+``tgi_batch_inference_success``, ``tgi_request_…``
+``error: …``, exit code 2                               Rust's clap, which it uses
+lines of its log                                        public reports: ``tests/engines/log_lines/tgi.tsv``
+======================================================= ============================================================
+"""
 
 from __future__ import annotations
 

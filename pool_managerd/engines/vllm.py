@@ -1,4 +1,18 @@
-"""vLLM's OpenAI-compatible server."""
+"""vLLM's OpenAI-compatible server.
+
+Where its facts are from, all in vLLM's own documentation (docs.vllm.ai) unless another source is named:
+
+======================================================= ============================================================
+``vllm serve``, its options, their defaults and dashes  *Engine arguments* and ``vllm serve --help``
+``/health`` answers 200, or 503 for a dead engine       *OpenAI-compatible server*, and the server's ``health`` route
+``/version``, ``/v1/models``                            the same
+``vllm:num_requests_running``, ``…_waiting``,           *Production metrics*
+``vllm:iteration_tokens_total``, ``vllm:generation_…``
+an even split over ``--tensor-parallel-size`` GPUs      *Distributed serving*
+``usage: vllm …``, exit code 2                          Python's argparse, which it uses
+lines of its log                                        public reports: ``tests/engines/log_lines/vllm.tsv``
+======================================================= ============================================================
+"""
 
 from __future__ import annotations
 

@@ -31,6 +31,18 @@ STAND_IN = Path(__file__).parent / "nvml_stand_in.c"
 
 
 @dataclass
+class Instance:
+    """A MIG instance: 100 MiB of a GPU, with what is held there by pid."""
+
+    number: int
+    holders: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def uuid(self) -> str:
+        return f"MIG-00000000-0000-4000-8000-00000000000{self.number}"
+
+
+@dataclass
 class Gpu:
     """What a world says of one GPU; ``health`` is ok, lost or reset_required, sizes are bytes."""
 
@@ -41,6 +53,10 @@ class Gpu:
     health: str = "ok"
     recovery_action: int = 0
     holders: dict[int, int] = field(default_factory=dict)
+    utilization: int = 0
+    temperature: int = 35
+    ecc_errors: int | None = 0
+    instances: list[Instance] = field(default_factory=list)
 
     @property
     def uuid(self) -> str:
@@ -70,9 +86,23 @@ class SimulatedWorld:
                 health=gpu.health,
                 recovery_action=gpu.recovery_action,
                 pci_bus_id=gpu.pci_bus_id,
+                utilization=gpu.utilization,
+                temperature=gpu.temperature,
+                ecc_errors=gpu.ecc_errors,
+                **({"mig": [self._instance(one) for one in gpu.instances]} if gpu.instances else {}),
             )
-        for pid in {pid for gpu in gpus for pid in gpu.holders}:
-            self.folder.allocate(pid, {gpu.uuid: gpu.holders[pid] for gpu in gpus if pid in gpu.holders})
+        holding = [*gpus, *(one for gpu in gpus for one in gpu.instances)]
+        for pid in {pid for one in holding for pid in one.holders}:
+            self.folder.allocate(pid, {one.uuid: one.holders[pid] for one in holding if pid in one.holders})
+
+    @staticmethod
+    def _instance(one: Instance) -> dict[str, Any]:
+        return {
+            "uuid": one.uuid,
+            "memory_total": 100 * MIB,
+            "gpu_instance_id": one.number,
+            "compute_instance_id": 0,
+        }
 
     def xid(self, gpu: Gpu, number: int) -> None:
         self.folder.emit_xid(gpu.uuid, number)
@@ -98,7 +128,14 @@ class DriverWorld:
             lines.append(
                 f"gpu {gpu.uuid} {gpu.number} Stand-in {gpu.pci_bus_id} {sizes} {health} {gpu.recovery_action} 9 0"
             )
-            lines += [f"process {gpu.uuid} {pid} {held}" for pid, held in gpu.holders.items()]
+        for gpu in gpus:
+            ecc = -1 if gpu.ecc_errors is None else gpu.ecc_errors
+            lines.append(f"condition {gpu.uuid} {gpu.utilization} {gpu.temperature} {ecc}")
+            for one in gpu.instances:
+                held = sum(one.holders.values())
+                lines.append(f"mig {gpu.uuid} {one.uuid} {one.number} 0 {100 * MIB} 0 {100 * MIB - held} {held}")
+        for one in [*gpus, *(one for gpu in gpus for one in gpu.instances)]:
+            lines += [f"process {one.uuid} {pid} {held}" for pid, held in one.holders.items()]
         fresh = self.path.with_suffix(".new")
         fresh.write_text("\n".join([*lines, ""]), encoding="ascii")
         fresh.rename(self.path)

@@ -3,7 +3,11 @@
 
      driver <version> <CUDA version as NVML's number>
      gpu <uuid> <index> <name> <PCI address> <total> <reserved> <free> <used> ok|lost|reset <recovery action> <major> <minor>
+     condition <uuid> <utilisation in percent> <degrees> <ECC errors, or -1 for a GPU without ECC>
+     mig <uuid of the GPU> <uuid of the instance> <GPU instance> <compute instance> <total> <reserved> <free> <used>
      process <uuid> <pid> <bytes, or -1 for not available>
+
+   all GPUs before all instances. A GPU of which no line tells the condition does not support that.
 
    XIDs are lines "<uuid> <xid>", appended to $NVML_WORLD.xid. Without $NVML_WORLD there are two GPUs (or $NVML_GPUS, at most
    two), of which the first is held by this very process. */
@@ -21,7 +25,9 @@ struct gpu {
     char uuid[96], name[96], pci[32], health[16];
     unsigned index;
     bytes total, reserved, free, used;
-    int action, major, minor, processes;
+    int action, major, minor, processes, has_condition, utilization, degrees, gpu_instance, compute_instance;
+    long long ecc;
+    char parent[96];
     struct process list[PROCESSES];
 };
 struct handle { char uuid[96]; };
@@ -30,12 +36,12 @@ struct set { long offset; int registered[GPUS]; };
 static struct gpu gpus[GPUS];
 static struct handle handles[GPUS]; /* a handle stays what it is, as a driver's does */
 static struct set sets[SETS];
-static int count, known, used_sets, initialised;
+static int count, all, known, used_sets, initialised; /* the first `count` of `all` are GPUs, the others instances */
 static unsigned cuda_version;
 static char driver_version[80];
 
 static struct gpu *find(const char *uuid) {
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < all; i++)
         if (!strcmp(gpus[i].uuid, uuid)) return &gpus[i];
     return NULL;
 }
@@ -43,11 +49,11 @@ static struct gpu *find(const char *uuid) {
 static void read_world(void) {
     static char line[512];
     const char *path = getenv("NVML_WORLD");
-    count = 0;
+    count = all = 0;
     strcpy(driver_version, "580.1");
     cuda_version = 13000;
     if (!path) {
-        count = getenv("NVML_GPUS") ? atoi(getenv("NVML_GPUS")) : 2;
+        count = all = getenv("NVML_GPUS") ? atoi(getenv("NVML_GPUS")) : 2;
         for (int i = 0; i < count; i++) {
             gpus[i] = (struct gpu){.name = "Stand-in", .health = "ok", .index = i, .total = 1000, .reserved = 100, .free = 600,
                                    .used = 300, .major = 9, .processes = i == 0};
@@ -65,8 +71,19 @@ static void read_world(void) {
         long long held;
         if (sscanf(line, "gpu %95s %u %95s %31s %llu %llu %llu %llu %15s %d %d %d", new.uuid, &new.index, new.name, new.pci,
                    &new.total, &new.reserved, &new.free, &new.used, new.health, &new.action, &new.major, &new.minor) == 12)
-            gpus[count++] = new;
-        else if (sscanf(line, "process %95s %u %lld", uuid, &pid, &held) == 3 && find(uuid))
+            gpus[count++] = new, all = count;
+        else if (sscanf(line, "mig %95s %95s %d %d %llu %llu %llu %llu", new.parent, new.uuid, &new.gpu_instance,
+                        &new.compute_instance, &new.total, &new.reserved, &new.free, &new.used) == 8 && find(new.parent)) {
+            strcpy(new.name, "Instance");
+            strcpy(new.health, find(new.parent)->health);
+            gpus[all++] = new;
+        } else if (sscanf(line, "condition %95s %d %d %lld", uuid, &new.utilization, &new.degrees, &new.ecc) == 4 && find(uuid)) {
+            struct gpu *gpu = find(uuid);
+            gpu->has_condition = 1;
+            gpu->utilization = new.utilization;
+            gpu->degrees = new.degrees;
+            gpu->ecc = new.ecc;
+        } else if (sscanf(line, "process %95s %u %lld", uuid, &pid, &held) == 3 && find(uuid))
             find(uuid)->list[find(uuid)->processes++] = (struct process){pid, (bytes)held, ~0u, ~0u};
         else
             sscanf(line, "driver %79s %u", driver_version, &cuda_version);
@@ -139,6 +156,65 @@ int nvmlDeviceGetCudaComputeCapability(struct handle *handle, int *major, int *m
     if (code == SUCCESS) { *major = gpu->major; *minor = gpu->minor; }
     return code;
 }
+
+/* -- how a GPU is, and its instances -- */
+static int condition(struct handle *handle, struct gpu **gpu) {
+    int code = look(handle, gpu);
+    return code != SUCCESS ? code : (*gpu)->has_condition ? SUCCESS : NOT_SUPPORTED;
+}
+struct utilization { unsigned gpu, memory; };
+int nvmlDeviceGetUtilizationRates(struct handle *handle, struct utilization *rates) {
+    struct gpu *gpu;
+    int code = condition(handle, &gpu);
+    if (code == SUCCESS) *rates = (struct utilization){gpu->utilization, 0};
+    return code;
+}
+int nvmlDeviceGetTemperature(struct handle *handle, unsigned sensor, unsigned *degrees) {
+    struct gpu *gpu;
+    int code = condition(handle, &gpu);
+    if (code == SUCCESS) *degrees = gpu->degrees;
+    return sensor == 0 ? code : INVALID;
+}
+int nvmlDeviceGetTotalEccErrors(struct handle *handle, unsigned type, unsigned counter, bytes *errors) {
+    struct gpu *gpu;
+    int code = condition(handle, &gpu);
+    if (code == SUCCESS && (gpu->ecc < 0 || type != 1 || counter != 0)) return NOT_SUPPORTED;
+    if (code == SUCCESS) *errors = gpu->ecc;
+    return code;
+}
+static struct gpu *instance(const struct gpu *gpu, unsigned number) {
+    for (int i = count; i < all; i++)
+        if (!strcmp(gpus[i].parent, gpu->uuid) && number-- == 0) return &gpus[i];
+    return NULL;
+}
+int nvmlDeviceGetMigMode(struct handle *handle, unsigned *now, unsigned *pending) {
+    struct gpu *gpu;
+    int code = look(handle, &gpu);
+    if (code == SUCCESS && !instance(gpu, 0)) return NOT_SUPPORTED;
+    *now = *pending = 1;
+    return code;
+}
+int nvmlDeviceGetMaxMigDeviceCount(struct handle *handle, unsigned *most) {
+    struct gpu *gpu;
+    *most = 7;
+    return look(handle, &gpu);
+}
+int nvmlDeviceGetMigDeviceHandleByIndex(struct handle *handle, unsigned number, struct handle **found) {
+    struct gpu *gpu;
+    int code = look(handle, &gpu);
+    if (code != SUCCESS) return code;
+    return instance(gpu, number) ? handle_of(instance(gpu, number), found) : NOT_FOUND;
+}
+static int instance_id(struct handle *handle, unsigned *id, int compute) {
+    struct gpu *gpu;
+    int code = look(handle, &gpu);
+    if (code != SUCCESS) return code;
+    *id = compute ? gpu->compute_instance : gpu->gpu_instance;
+    return gpu->parent[0] ? SUCCESS : INVALID;
+}
+int nvmlDeviceGetGpuInstanceId(struct handle *handle, unsigned *id) { return instance_id(handle, id, 0); }
+int nvmlDeviceGetComputeInstanceId(struct handle *handle, unsigned *id) { return instance_id(handle, id, 1); }
+
 struct memory_v1 { bytes total, free, used; };
 struct memory_v2 { unsigned version; bytes total, reserved, free, used; };
 int nvmlDeviceGetMemoryInfo(struct handle *handle, struct memory_v1 *info) {

@@ -10,7 +10,7 @@ import threading
 
 import pynvml
 import pytest
-from nvml_sources import MIB, REAL_LIBRARY, DriverWorld, SimulatedWorld, World, build_stand_in
+from nvml_sources import MIB, REAL_LIBRARY, DriverWorld, Instance, SimulatedWorld, World, build_stand_in
 
 from pool_managerd.devices.inventory import Inventory
 
@@ -222,3 +222,30 @@ async def test_the_inventory_above_reads_the_same(world):
     assert (second.total, second.free, second.used, second.processes) == (2000 * MIB, 1900 * MIB, 0, ())
     assert (first.recovery_action, second.recovery_action) == (0, 4)
     assert {first.health, second.health} == {"ok"}
+
+
+async def test_the_inventory_above_reads_the_same_of_how_a_gpu_is(world):
+    world.change(0, utilization=87, temperature=64, ecc_errors=3)
+    world.change(1, ecc_errors=None)
+    inventory = Inventory(world.nvml, source="nvml" if world.nvml is pynvml else "simulated", wait_ms=20)
+    first, second = (await inventory.start()).devices
+    await inventory.close()
+    assert (first.utilization, first.temperature, first.ecc_errors, first.compute_capability) == (87, 64, 3, (9, 0))
+    assert (second.utilization, second.temperature, second.ecc_errors) == (0, 35, None)
+
+
+async def test_the_inventory_above_reads_the_same_of_the_instances_of_a_divided_gpu(world):
+    world.change(1, instances=[Instance(3, {os.getpid(): 30 * MIB}), Instance(4)])
+    inventory = Inventory(world.nvml, source="nvml" if world.nvml is pynvml else "simulated", wait_ms=20)
+    devices = (await inventory.start()).by_uuid
+    await inventory.close()
+    whole = devices[world.gpus[1].uuid]
+    used, idle = (devices[one.uuid] for one in world.gpus[1].instances)
+    assert (whole.mig, whole.processes) == (True, ())
+    assert not devices[world.gpus[0].uuid].mig
+    assert [(one.parent, one.instance, one.total, one.used) for one in (used, idle)] == [
+        (whole.uuid, (3, 0), 100 * MIB, 30 * MIB),
+        (whole.uuid, (4, 0), 100 * MIB, 0),
+    ]
+    assert [(process.pid, process.used) for process in used.processes] == [(os.getpid(), 30 * MIB)]
+    assert idle.processes == ()
