@@ -47,6 +47,8 @@ FORK = "import os, time\nif os.fork() == 0: os.setsid()\nprint(os.getpid(), flus
 #: The same again and again.
 STORM = """
 import os, time
+while "/pool-managerd." not in open("/proc/self/cgroup").read():
+    time.sleep(0.001)
 while True:
     if os.fork() == 0:
         os.setsid()
