@@ -91,6 +91,7 @@ A driver error waits twice as long as a crash would at that point
 A preload ends the waiting of all replicas at once
     [Tags]    B-SUPER-019
     Given a ready pool    replicas=2    restart.initial_ms=30 s    restart.max_ms=60 s
+    And engine r0 shows    ready true    within=5 s
     And engine r1 shows    ready true    within=5 s
     When both engines are killed
     Then the pool is in phase backoff within 2 s

@@ -13,6 +13,7 @@ Test Tags           supervision    OC-POOL-3011
 The fifth failure in a row opens a replica's circuit and leaves the others alone
     [Tags]    B-SUPER-020    B-SUPER-050
     Given a ready pool    replicas=2    breaker.open_ms=60 s    &{AT_ONCE}
+    And engine r0 shows    ready true    within=5 s
     And engine r1 shows    ready true    within=5 s
     And the pid of engine r1 is noted
     And the status is watched
@@ -54,6 +55,7 @@ While its only circuit is open, a pool is not started and says for how long
 While another replica serves, leases are granted and a preload changes nothing
     [Tags]    B-SUPER-021    B-REPLICA-004    OC-POOL-3010
     Given a ready pool    replicas=2    breaker.open_ms=60 s    &{THIRD}
+    And engine r0 shows    ready true    within=5 s
     And engine r1 shows    ready true    within=5 s
     And a lease on engine r1 is held
     And for its next 10 starts the engine exits with code 3 while loading
@@ -71,6 +73,7 @@ While another replica serves, leases are granted and a preload changes nothing
 A preload starts the replica that waits, and not the one whose circuit is open
     [Tags]    B-SUPER-019    B-SUPER-021
     Given a ready pool    replicas=2    breaker.failures=2    breaker.open_ms=60 s    restart.initial_ms=500 ms
+    And engine r0 shows    ready true    within=5 s
     And engine r1 shows    ready true    within=5 s
     And for its next 10 starts the engine exits with code 3 while loading
     And the engine is killed
@@ -86,6 +89,7 @@ A preload starts the replica that waits, and not the one whose circuit is open
 Where too few replicas are Ready, leases are refused and the circuit is named
     [Tags]    B-SUPER-021
     Given a ready pool    replicas=2    min_ready=2    breaker.open_ms=60 s    &{THIRD}
+    And engine r0 shows    ready true    within=5 s
     And engine r1 shows    ready true    within=5 s
     And for its next 10 starts the engine exits with code 3 while loading
     When the engine is killed

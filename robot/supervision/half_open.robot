@@ -23,6 +23,7 @@ After its time an open circuit turns half-open, and one trial start goes the way
 However many callers preload it, there is one trial for each replica
     [Tags]    B-SUPER-023
     Given a ready pool    replicas=2    load_ms=500 ms    breaker.open_ms=500 ms    &{ONE}
+    And engine r0 shows    ready true    within=5 s
     And engine r1 shows    ready true    within=5 s
     When both engines are killed
     Then engine r0 shows    phase circuit_open    within=1 s

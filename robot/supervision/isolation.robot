@@ -29,6 +29,7 @@ A pool in a crash loop changes nothing of another, and the daemon answers at onc
 The crash of one of several replicas restarts only that one
     [Tags]    B-REPLICA-004    OC-POOL-3010
     Given a ready pool    replicas=3    slots=1    restart.initial_ms=500 ms    restart.jitter=0
+    And engine r0 shows    ready true    within=5 s
     And engine r1 shows    ready true    within=5 s
     And engine r2 shows    ready true    within=5 s
     And 3 leases are held on the pool    ttl=60 s
