@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import Any, Self
 
-from pool_managerd.core.errors import PoolManagerError
 from pool_managerd.core.events import Event, EventKind
 from pool_managerd.observe.correlation import CORRELATION_ID
 
@@ -151,8 +150,7 @@ class EventBus:
         :param history: reads the store; asked only for what memory no longer holds.
         :param oldest: the revision from which on the store has lost nothing to retention.
 
-        A frame of kind ``gap`` stands where events are missing, also those that the store cannot give now; its
-        revision is the last one missed.
+        A frame of kind ``gap`` stands where events are missing; its revision is the last one missed.
         """
         if since is None or since > self.revision:
             async with self.subscribe() as subscription:
@@ -178,12 +176,7 @@ class EventBus:
             yield [self.gap(last + 1, kept_from - 1)]
             last = kept_from - 1
         while last + 1 < (ring_start := self.ring_start):
-            try:
-                page = [event for event in await history(last, HISTORY_PAGE) if event.revision > last]
-            except PoolManagerError as error:
-                _log.warning("a watcher misses what cannot be read: %s", error.message)
-                yield [self.gap(last + 1, ring_start - 1)]
-                return
+            page = [event for event in await history(last, HISTORY_PAGE) if event.revision > last]
             kept_from = oldest()
             if last + 1 < kept_from and not (page and page[0].revision < kept_from):
                 yield [self.gap(last + 1, kept_from - 1)]

@@ -6,7 +6,6 @@ from contextlib import aclosing
 
 import pytest
 
-from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import Event, EventKind
 from pool_managerd.observe.bus import MOST_AT_ONCE, EventBus
 from pool_managerd.observe.correlation import CORRELATION_ID, accept_correlation_id
@@ -187,22 +186,6 @@ async def test_what_the_store_never_took_is_a_gap_and_not_a_silent_hole():
         got = await take(stream, 21)
     assert got[0].details == {"missed_from": 1, "missed_to": 80}
     assert revisions(got[1:]) == list(range(81, 101))
-
-
-async def test_what_the_store_cannot_give_now_is_a_gap_before_the_live_events():
-    stored = Stored()
-    bus = make_bus(stored, first=1001)
-    publish(bus, 2)
-
-    async def unreadable(_since: int, _limit: int) -> list[Event]:
-        raise PoolManagerError(Code.STORE_UNAVAILABLE, "the disk is gone")
-
-    async with aclosing(bus.watch(500, unreadable, lambda: 1)) as stream:
-        gap, first, second = await take(stream, 3)
-        publish(bus, 1)
-        (live,) = await take(stream, 1)
-    assert (gap.kind, gap.details) == (EventKind.GAP, {"missed_from": 501, "missed_to": 1000})
-    assert revisions([first, second, live]) == [1001, 1002, 1003]
 
 
 async def test_a_slow_watcher_is_told_of_its_gap_and_goes_on():
