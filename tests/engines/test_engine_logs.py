@@ -61,7 +61,7 @@ EXITS = [
         "bad_arguments",
     ),
     ("vllm", 2, [*USAGE, "vllm: error: unrecognized arguments: --temperature 0.8"], "bad_arguments"),
-    ("vllm", 2, ["api_server.py: error: unrecognized arguments: /root/models/Qwen3-8B"], "bad_arguments"),
+    ("vllm", 2, ["api_server.py: error: unrecognized arguments: /srv/models/Qwen3-8B"], "bad_arguments"),
     ("vllm", 2, ["vllm serve: error: the following arguments are required: model_tag"], "bad_arguments"),
     (
         "vllm",
