@@ -236,10 +236,16 @@ class PoolManagerService:
         await self.host.inventory.refresh()
         return device_list(self.host, self.registry.pools)
 
-    def watch(self, since: int | None = None) -> AsyncIterator[list[Event]]:
-        """Events after ``since``, without end, as many at a time as there are."""
+    async def watch(self, since: int | None = None) -> AsyncIterator[list[Event]]:
+        """Events after ``since``, without end, as many at a time as there are.
+
+        :raises PoolManagerError: STORE_UNAVAILABLE where they begin with what only the store holds, and it cannot be
+            read. If that happens later, the stream ends.
+        """
         if since is not None:
             check_int("since", since, low=0, high=MAX_REVISION, default=0)
+            if self.host.bus.is_past(since):
+                await self.host.history(since, 1)
         return self.host.bus.watch(since, self.host.history, self.host.oldest_revision)
 
     # -- config ----------------------------------------------------------------------------------------------------

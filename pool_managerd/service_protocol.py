@@ -104,11 +104,12 @@ class Service(Protocol):
         """All GPUs."""
         ...
 
-    def watch(self, since: int | None = None) -> AsyncIterator[list[Event]]:
+    async def watch(self, since: int | None = None) -> AsyncIterator[list[Event]]:
         """Events after revision ``since``, without end. Without it: one event of kind daemon, then what is new.
 
-        They come in lists, as many at a time as there are. Refusals are raised by the call, not by the first event.
-        A watcher that is too slow is given an event of kind gap; it never delays others.
+        They come in lists, as many at a time as there are. Refusals (STORE_UNAVAILABLE where past events cannot be
+        read now) are raised by the call, not by the first event. A watcher that is too slow is given an event of kind
+        gap; it never delays others.
         """
         ...
 

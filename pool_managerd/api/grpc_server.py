@@ -82,7 +82,8 @@ async def start_grpc(service: Service, *, address: str, auth: Auth, max_message_
     reflection.enable_server_reflection(names, server)
     port = _listen(server, address)
     await server.start()
-    following = asyncio.create_task(health.follow(until(service.watch(), stopping)), name="grpc-health")
+    pools = until(await service.watch(), stopping)
+    following = asyncio.create_task(health.follow(pools), name="grpc-health")
     return GrpcServer(port, health, server, stopping, following)
 
 

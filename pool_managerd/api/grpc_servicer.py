@@ -156,7 +156,7 @@ class PoolManagerServicer(pb_grpc.PoolManagerServicer):
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.Event]:
         """Like GET /v2/events."""
-        events = self._service.watch(checks.since(_given(request, "since")))
+        events = await self._service.watch(checks.since(_given(request, "since")))
         async with aclosing(until(events, self._stopping)) as whole:
             async for news in whole:
                 for event in news:

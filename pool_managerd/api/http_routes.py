@@ -186,7 +186,7 @@ class Handlers:
         if last_seen := call.request.headers.get("last-event-id"):
             since = _last_event_id(last_seen)
         return StreamResponse(
-            sse_frames(self._service.watch(since)),
+            sse_frames(await self._service.watch(since)),
             stopping=self._stopping,
             media_type="text/event-stream",
             heartbeat=HEARTBEAT,

@@ -179,7 +179,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/v2/events",
         "events",
-        "Everything that happens, in order, as server-sent events: id is the revision, event the kind, data an Event.",
+        "Everything that happens, in order, as server-sent events: id is the revision, event the kind, data an Event. "
+        "STORE_UNAVAILABLE while older events that are asked for cannot be read.",
         {200: _SSE},
         query=(_SINCE,),
         tag="daemon",

@@ -138,6 +138,10 @@ class EventBus:
             self._subscriptions.add(subscription)
         return subscription
 
+    def is_past(self, since: int) -> bool:
+        """Whether what comes next after revision ``since`` is no longer in memory."""
+        return since + 1 < self.ring_start
+
     async def watch(self, since: int | None, history: History, oldest: Callable[[], int]) -> AsyncIterator[list[Event]]:
         """Give every event after ``since`` exactly once and in order: the stored ones, then the live ones.
 

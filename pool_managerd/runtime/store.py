@@ -31,8 +31,9 @@ __all__ = ["Append", "Delete", "Operation", "Put", "Store"]
 
 #: Seconds between two attempts while the database cannot be written.
 RETRY_S = 0.25
-#: Seconds after which a commit is given up whose transaction hangs (a blocked disk).
+#: Seconds after which a commit or a reader is given up whose transaction hangs (a blocked disk).
 COMMIT_TIMEOUT_S = 5.0
+_LATE = f"no answer within {COMMIT_TIMEOUT_S:g} s"
 #: Revisions are reserved in blocks of this size, so that none is used twice after the daemon was killed.
 REVISION_BLOCK = 10_000
 _BATCH = 1_000
@@ -122,7 +123,7 @@ class Store:
                 _swallow(answer)
             raise
         if not done and write.abandon():
-            raise _unavailable(self.path, TimeoutError(f"no answer within {COMMIT_TIMEOUT_S:g} s"))
+            raise _unavailable(self.path, TimeoutError(_LATE))
         await answer
 
     def post(self, operations: Iterable[Operation]) -> None:
@@ -141,9 +142,12 @@ class Store:
         :raises PoolManagerError: STORE_UNAVAILABLE while the database cannot be read.
         """
         try:
-            texts = await self._call(lambda: self._read_events(revision, limit))
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                texts = await self._call(lambda: self._read_events(revision, limit))
+        except TimeoutError as error:
+            raise _unavailable(self.path, TimeoutError(_LATE), verb="read") from error
         except (OSError, sqlite3.Error) as error:
-            raise _unavailable(self.path, error) from error
+            raise _unavailable(self.path, error, verb="read") from error
         return [json.loads(text) for text in texts]
 
     async def forgotten_revision(self) -> int:
@@ -415,11 +419,11 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _unavailable(path: Path, error: Exception) -> PoolManagerError:
+def _unavailable(path: Path, error: Exception, *, verb: str = "written") -> PoolManagerError:
     reason = _reason(error)
     return PoolManagerError(
         Code.STORE_UNAVAILABLE,
-        f"state database {path} cannot be written: {reason}",
+        f"state database {path} cannot be {verb}: {reason}",
         hint="Check that its disk has room and that the file is the daemon's own; it is tried again by itself.",
         details={"path": str(path), "reason": reason},
     )

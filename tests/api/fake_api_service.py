@@ -162,7 +162,10 @@ class FakeService:
         )
         return status.DeviceList([device], "simulated", False, NOW)
 
-    def watch(self, since=None) -> AsyncIterator[Event]:
+    async def watch(self, since=None) -> AsyncIterator[list[Event]]:
+        if since is not None:
+            self._note("watch", since)
+
         async def history(_last: int, _limit: int) -> list[Event]:
             return []
 

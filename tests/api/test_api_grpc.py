@@ -174,6 +174,13 @@ async def test_a_watch_gives_events_and_ends_with_the_server(daemon):
     assert (await health.read()).status == 2
 
 
+async def test_a_watch_whose_past_cannot_be_read_is_refused(daemon):
+    daemon.service.fault = PoolManagerError(Code.STORE_UNAVAILABLE, "the disk is gone")
+    error = await refusal(daemon.stub.Watch(pb.WatchRequest(since=1)))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert details_of(error)["ErrorInfo"].reason == "STORE_UNAVAILABLE"
+
+
 async def test_logs_are_followed_until_the_caller_leaves(daemon):
     logs = daemon.stub.GetLogs(pb.GetLogsRequest(pool_id="chat", follow=True))
     assert [(await logs.read()).data for _ in range(2)] == [b"one\n", b"two \xff\n"]

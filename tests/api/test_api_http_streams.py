@@ -9,6 +9,7 @@ import pytest
 
 from pool_managerd.api import http_streams
 from pool_managerd.api.openapi import schemas
+from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 
 
@@ -53,6 +54,13 @@ async def test_a_watcher_resumes_after_the_last_revision_it_saw(daemon, by):
     async with daemon.http.stream("GET", url, headers=headers) as response:
         frames = Frames(response)
         assert [int((await frames.next())["id"]) for _ in later] == [event.revision for event in later]
+
+
+async def test_a_watcher_whose_past_cannot_be_read_is_refused_before_the_head(daemon):
+    daemon.service.fault = PoolManagerError(Code.STORE_UNAVAILABLE, "the disk is gone")
+    answer = await daemon.http.get("/v2/events?since=1")
+    assert (answer.status_code, answer.json()["code"]) == (503, "STORE_UNAVAILABLE")
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_a_silent_stream_has_a_heartbeat(daemon, monkeypatch):

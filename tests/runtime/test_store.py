@@ -246,8 +246,9 @@ async def test_a_database_made_unusable_refuses_commits_until_it_is_back(store, 
     store.post([Put("pool", "posted", {"n": 2}), event(3)])
     assert not await store.flush()
     assert store.load("pool") == {"posted": {"n": 2}}
-    with pytest.raises(PoolManagerError):
+    with pytest.raises(PoolManagerError, match="cannot be read") as caught:
         await store.events_since(0, 10)
+    assert caught.value.code is Code.STORE_UNAVAILABLE
 
     path.rmdir()
     hidden.rename(path)
