@@ -77,12 +77,12 @@ class PoolManagerService:
                     desired=status.desired,
                     phase=status.phase,
                     ready=status.ready,
-                    stopped_by_operator=pool.desired is Desired.STOPPED,
+                    stopped_by_operator=pool.drained,
                     last_error=status.last_error,
                 )
             )
         store_ok = self.host.store.available
-        ready = store_ok and all(one.ready for one in pools if not one.stopped_by_operator)
+        ready = store_ok and all(one.ready for one in pools if one.desired == Desired.RUNNING)
         return ReadySummary(
             ready=ready,
             status="ready" if ready else "unready",
@@ -170,7 +170,7 @@ class PoolManagerService:
             replica.correlation_id = CORRELATION_ID.get()
             given = Input(Signal.RESET, reason="the circuit was reset by the operator")
             if pool.desired is Desired.STOPPED and replica.state.phase in AT_REST:
-                replica.signal(Input(Signal.STOP, reason="its operator stopped the pool"))
+                replica.signal(Input(Signal.STOP, reason=pool.stopped_because))
             replica.signal(given)
         if pool.desired is Desired.RUNNING and pool.activity is None:
             pool.start_all(trigger="operator", correlation_id=CORRELATION_ID.get())

@@ -127,7 +127,7 @@ class ServiceOperations:
             check_present(pool)
             check_activity(pool, "reload")
             if pool.desired is Desired.STOPPED:
-                raise conflict(pool, "a reload", "its operator stopped the pool", hint="preload the pool first")
+                raise conflict(pool, "a reload", pool.stopped_because, hint="preload the pool first")
             reload = PoolReload(pool, new_model_ref, model, drain_ms)
             await self._promise_reload(pool, reload)
         task = reload.activity.task

@@ -82,6 +82,11 @@ class Pool:
         return self.config.id
 
     @property
+    def stopped_because(self) -> str:
+        """Why a pool that is desired to be stopped is, in words."""
+        return "its operator stopped the pool" if self.drained else "the pool was never preloaded"
+
+    @property
     def ready(self) -> bool:
         """Whether at least ``min_ready`` replicas are Ready."""
         return sum(one.state.phase is Phase.READY for one in self.replicas.values()) >= self.config.min_ready

@@ -161,7 +161,7 @@ class RegistryRestore:
         elif pool.desired is Desired.STOPPED:
             pool.pending_reload = None
             for replica in pool.replicas.values():
-                replica.signal(Input(Signal.STOP, reason="its operator stopped the pool"))
+                replica.signal(Input(Signal.STOP, reason=pool.stopped_because))
         elif reload is not None:
             self._resume_reload(pool, reload)
 

@@ -46,6 +46,25 @@ A pool that its operator stopped does not make it 503
     And it names pool chat    phase=stopped    ready=false    desired=stopped    stopped_by_operator=true
     And it names pool code    phase=ready    ready=true    stopped_by_operator=false
 
+A pool that was never preloaded does not make it 503, and its operator did not stop it
+    [Tags]    B-RDY-011    OC-POOL-3003
+    Given a daemon of its own
+    And a ready pool named chat    preload=True
+    And a pool named idle
+    When a caller sends GET /ready
+    Then it answers 200
+    And it names pool idle    phase=stopped    desired=stopped    stopped_by_operator=false
+    When pool idle is stopped
+    And the daemon is killed and started again
+    And pool chat becomes ready within 5 s
+    And a caller sends GET /ready
+    Then it answers 200
+    And it names pool idle    phase=stopped    desired=stopped    stopped_by_operator=true
+    When pool idle is preloaded
+    And pool idle becomes ready within 5 s
+    And a caller sends GET /ready
+    Then it names pool idle    phase=ready    desired=running    stopped_by_operator=false
+
 A pool whose engine exited with 0 unasked makes it 503
     [Tags]    B-RDY-011    OC-POOL-3001    OC-POOL-3003
     Given a ready pool
