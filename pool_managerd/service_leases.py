@@ -39,6 +39,7 @@ class ServiceLeases:
                     holder=holder,
                     ttl_ms=ttl,
                     expires_at=self.host.clock() + ttl / 1000,
+                    ends_at=self.host.monotonic() + ttl / 1000,
                 )
                 await self._enter(pool, lease)
                 if pool.leases.has(lease.lease_id):
@@ -108,14 +109,17 @@ class ServiceLeases:
         """Move a lease's expiry to a full TTL from now."""
         pool = self.registry.of_lease(pool_id, lease_id)
         ttl = None if ttl_ms is None else check_ttl(pool, ttl_ms)
-        lease = pool.leases.renewed(lease_id, now=self.host.clock(), ttl_ms=ttl)
+        lease = self._renewed(pool, lease_id, ttl)
         await self.host.store.commit([Put("lease", lease_id, lease.as_json())])
         # It may have ended while the store was busy.
-        pool.leases.renewed(lease_id, now=self.host.clock(), ttl_ms=ttl)
+        self._renewed(pool, lease_id, ttl)
         pool.leases.add(lease)
         pool.publish_lease(lease, "renewed", "renewed by its holder")
         pool.arm_expiry()
         return self._status(pool, lease)
+
+    def _renewed(self, pool: Pool, lease_id: str, ttl_ms: int | None) -> Lease:
+        return pool.leases.renewed(lease_id, now=self.host.monotonic(), wall=self.host.clock(), ttl_ms=ttl_ms)
 
     async def release(self, pool_id: str, lease_id: str) -> None:
         """End a lease; ending it again is fine."""

@@ -1,4 +1,8 @@
-"""Leases of one pool: who holds which slot until when. No I/O and no clock: the time is an argument."""
+"""Leases of one pool: who holds which slot until when. No I/O and no clock: the time is an argument.
+
+Within one life of the daemon a lease ends by the monotonic clock, so that a jump of the wall clock neither ends nor
+prolongs it. What is shown and stored is wall-clock time: it is all there is across a restart.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from pool_managerd.core.errors import Code, PoolManagerError
 
 #: How many ended leases are remembered, so that a second release is told from an id that never was.
 REMEMBERED = 10_000
+#: Why an expired lease is over, in words.
+NOT_RENEWED = "it was not renewed in time"
 
 
 class LeaseEnd(StrEnum):
@@ -24,7 +30,12 @@ class LeaseEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One unit of in-flight work. Times are wall-clock seconds since the epoch, ``ttl_ms`` is milliseconds."""
+    """One unit of in-flight work.
+
+    :ivar ttl_ms: milliseconds.
+    :ivar expires_at: wall-clock seconds since the epoch, as shown and stored.
+    :ivar ends_at: when it is over by this daemon's monotonic clock, in seconds; not stored.
+    """
 
     lease_id: str
     pool_id: str
@@ -32,6 +43,7 @@ class Lease:
     holder: str | None
     ttl_ms: int
     expires_at: float
+    ends_at: float
 
     def as_json(self) -> dict[str, Any]:
         """For the store."""
@@ -45,9 +57,14 @@ class Lease:
         }
 
     @classmethod
-    def from_json(cls, doc: Mapping[str, Any]) -> Lease:
-        """The inverse of :meth:`as_json`."""
-        return cls(**{name: doc[name] for name in cls.__slots__})
+    def from_json(cls, doc: Mapping[str, Any], *, now: float, wall: float) -> Lease:
+        """The inverse of :meth:`as_json`; a wall clock that went back meanwhile gives it no more than a full TTL.
+
+        :param now: the monotonic clock, in seconds.
+        :param wall: the wall clock, in seconds since the epoch.
+        """
+        stored = {name: doc[name] for name in cls.__slots__ if name != "ends_at"}
+        return cls(**stored, ends_at=now + min(doc["expires_at"] - wall, doc["ttl_ms"] / 1000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +115,21 @@ class LeaseBook:
         """Undo :meth:`add` for a grant that could not be stored."""
         self._active.pop(lease_id, None)
 
-    def renewed(self, lease_id: str, *, now: float, ttl_ms: int | None) -> Lease:
+    def renewed(self, lease_id: str, *, now: float, wall: float, ttl_ms: int | None) -> Lease:
         """The lease as a renewal makes it: a full TTL from now. It is entered with :meth:`add`.
 
-        :raises PoolManagerError: LEASE_NOT_FOUND, with the reason of its end in ``details.reason``.
+        :param now: the monotonic clock, in seconds.
+        :param wall: the wall clock, in seconds since the epoch.
+        :raises PoolManagerError: LEASE_NOT_FOUND, with the reason of its end in ``details.reason``; also for a lease
+            whose time is over and that is still to be ended.
         """
         lease = self._active.get(lease_id)
         if lease is None:
             raise self.not_found(lease_id)
+        if lease.ends_at <= now:
+            raise self._is_over(lease_id, Ended(LeaseEnd.EXPIRED, NOT_RENEWED))
         ttl = lease.ttl_ms if ttl_ms is None else ttl_ms
-        return replace(lease, ttl_ms=ttl, expires_at=now + ttl / 1000)
+        return replace(lease, ttl_ms=ttl, expires_at=wall + ttl / 1000, ends_at=now + ttl / 1000)
 
     def end(self, lease_id: str, how: LeaseEnd, reason: str) -> Lease | None:
         """End a lease. ``None`` if it had ended before.
@@ -125,12 +147,12 @@ class LeaseBook:
         return lease
 
     def due(self, now: float) -> list[Lease]:
-        """Leases whose time is over."""
-        return [lease for lease in self._active.values() if lease.expires_at <= now]
+        """Leases whose time is over by the monotonic clock."""
+        return [lease for lease in self._active.values() if lease.ends_at <= now]
 
     def next_expiry(self) -> float | None:
-        """When the next lease runs out."""
-        return min((lease.expires_at for lease in self._active.values()), default=None)
+        """When the next lease runs out, by the monotonic clock."""
+        return min((lease.ends_at for lease in self._active.values()), default=None)
 
     def on_replica(self, replica_id: str) -> list[Lease]:
         """The leases that one replica carries."""
@@ -152,6 +174,10 @@ class LeaseBook:
                 hint="the lease was never granted, or ended long ago; take a new one",
                 details={"pool_id": self._pool_id, "lease_id": shown, "reason": "unknown lease"},
             )
+        return self._is_over(lease_id, ended)
+
+    def _is_over(self, lease_id: str, ended: Ended) -> PoolManagerError:
+        shown = lease_id[:64]
         return PoolManagerError(
             Code.LEASE_NOT_FOUND,
             f"lease {shown!r} on pool {self._pool_id} is over: {ended.reason}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ class Host:
 
     :param state_id: names this state directory in the environment marker of every engine.
     :param clock: wall time in seconds since the epoch.
+    :param monotonic: seconds that no change of the wall time touches; the event loop's clock.
     :param quarantined: UUIDs of devices on which nothing is started until a re-test has passed.
     :param lost: UUIDs of devices that an XID called lost. NVML may take a while to say so, too; they are back once it
         has said that they are well *again*; a fresh daemon believes NVML from the start.
@@ -47,6 +49,7 @@ class Host:
     logs: LogWatcher
     turns: LoadTurns
     learned: LearnedNeeds
+    monotonic: Callable[[], float] = time.monotonic
     quarantined: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     shutting_down: bool = False

@@ -11,7 +11,7 @@ from typing import Any
 from pool_managerd.config import PoolConfig
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
-from pool_managerd.core.leases import Lease, LeaseBook, LeaseEnd
+from pool_managerd.core.leases import NOT_RENEWED, Lease, LeaseBook, LeaseEnd
 from pool_managerd.core.phases import AT_REST, COMING_UP, Desired, Phase
 from pool_managerd.core.replica_state import DrainCause, Input, ReplicaState, Signal, StartCause, Step
 from pool_managerd.core.restart import is_open
@@ -286,12 +286,12 @@ class Pool:
             self._expiry = None
         at = self.leases.next_expiry()
         if at is not None:
-            delay = max(0.0, at - self.host.clock())
+            delay = max(0.0, at - self.host.monotonic())
             self._expiry = asyncio.get_running_loop().call_later(delay, self._expire, context=contextvars.Context())
 
     def _expire(self) -> None:
         self._expiry = None
-        self.end_leases(self.leases.due(self.host.clock()), LeaseEnd.EXPIRED, "it was not renewed in time")
+        self.end_leases(self.leases.due(self.host.monotonic()), LeaseEnd.EXPIRED, NOT_RENEWED)
         self.arm_expiry()
 
     # -- a driver error's drain ------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class RegistryRestore:
         gone = []
         for key, document in documents.items():
             try:
-                lease = Lease.from_json(document)
+                lease = Lease.from_json(document, now=self.host.monotonic(), wall=self.host.clock())
             except (KeyError, TypeError, ValueError) as error:
                 self._warn_of_document("lease", key, error)
                 gone.append(Delete("lease", key))

@@ -14,8 +14,12 @@ ids = st.sampled_from([f"lease-{number}" for number in range(6)])
 replicas = st.sampled_from(["r0", "r1"])
 
 
-def lease(lease_id, replica_id="r0", expires_at=10.0):
-    return Lease(lease_id, "p", replica_id, None, 30_000, expires_at)
+#: The wall clock of these tests is so far ahead of their monotonic clock.
+AHEAD = 1_700_000_000.0
+
+
+def lease(lease_id, replica_id="r0", ends_at=100.0):
+    return Lease(lease_id, "p", replica_id, None, 30_000, AHEAD + ends_at, ends_at)
 
 
 operations = st.lists(
@@ -50,19 +54,19 @@ def test_the_book_agrees_with_a_plain_set_of_what_was_granted_and_not_ended(todo
             ended.add(key)
         elif what == "renew":
             if key in model:
-                renewed = book.renewed(key, now=50.0, ttl_ms=more)
-                assert renewed.expires_at == 50.0 + more / 1000
+                renewed = book.renewed(key, now=50.0, wall=AHEAD, ttl_ms=more)
+                assert (renewed.ends_at, renewed.expires_at) == (50.0 + more / 1000, AHEAD + more / 1000)
                 book.add(renewed)
             else:
                 with pytest.raises(PoolManagerError) as refused:
-                    book.renewed(key, now=50.0, ttl_ms=more)
+                    book.renewed(key, now=50.0, wall=AHEAD, ttl_ms=more)
                 assert refused.value.details["reason"] == ("why" if key in ended else "unknown lease")
         else:
-            assert all(one.expires_at <= key for one in book.due(key))
+            assert all(one.ends_at <= key for one in book.due(key))
         assert len(book) == len(model) == sum(book.used().values())
         assert {one.lease_id: one.replica_id for one in book.active()} == model
         assert sum(len(book.on_replica(replica)) for replica in ("r0", "r1")) == len(model)
-        assert book.next_expiry() == min((one.expires_at for one in book.active()), default=None)
+        assert book.next_expiry() == min((one.ends_at for one in book.active()), default=None)
 
 
 @given(st.dictionaries(replicas, st.integers(1, 4), min_size=1), st.integers(0, 10))
@@ -89,9 +93,21 @@ def test_the_memory_of_ended_leases_is_bounded():
         book.end("0", LeaseEnd.RELEASED, "again")
 
 
-@given(st.builds(Lease, ids, st.text(), replicas, st.none() | st.text(), st.integers(1), st.floats(0, 2e9)))
-def test_a_lease_survives_the_store(found):
-    assert Lease.from_json(found.as_json()) == found
+def test_a_lease_whose_time_is_over_is_not_renewed_though_nothing_has_ended_it_yet():
+    book = LeaseBook("p")
+    book.add(lease("late", ends_at=10.0))
+    assert book.renewed("late", now=9.9, wall=AHEAD, ttl_ms=None).ends_at == 39.9
+    with pytest.raises(PoolManagerError) as refused:
+        book.renewed("late", now=10.0, wall=AHEAD, ttl_ms=None)
+    assert (refused.value.code, refused.value.details["ended"]) == (Code.LEASE_NOT_FOUND, "expired")
+    assert [one.lease_id for one in book.due(10.0)] == ["late"]
+
+
+@given(st.builds(lease, ids, replicas, st.floats(0, 1e6)), st.floats(0, 1e6), st.floats(-1e5, 1e5))
+def test_a_lease_survives_the_store_and_ends_by_the_wall_clock_but_never_later_than_its_ttl(granted, now, left):
+    found = Lease.from_json(granted.as_json(), now=now, wall=granted.expires_at - left)
+    assert found.as_json() == granted.as_json()
+    assert found.ends_at == pytest.approx(now + min(left, 30.0), abs=1e-3)
 
 
 @given(st.integers(0, 5), st.none() | st.integers(0, 5), st.floats(0, 100), st.floats(0, 100))

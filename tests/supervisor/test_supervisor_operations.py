@@ -54,6 +54,24 @@ async def test_a_caller_that_goes_away_before_the_commit_leaves_nothing_behind(w
         assert (status.draining, status.desired, status.ready, status.active_leases) == (False, "running", True, 1)
 
 
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+async def test_a_jump_of_the_wall_clock_neither_ends_nor_prolongs_a_lease(world, jump_s):
+    async with world() as w:
+        await w.phase("ready")
+        short, long = [await w.service.acquire_lease("p", ttl_ms=ttl) for ttl in (400, 60_000)]
+        began, clock = w.host.monotonic(), w.host.clock
+        w.host.clock = lambda: clock() + jump_s
+        w.pool().arm_expiry()
+        await until(lambda: len(w.service.list_leases("p")) == 1, 5)
+        assert w.host.monotonic() - began > 0.3
+        assert [one.lease_id for one in w.service.list_leases("p")] == [long.lease_id]
+        renewed = await w.service.renew_lease("p", long.lease_id)
+        assert parse_rfc3339(renewed.expires_at) == pytest.approx(w.host.clock() + 60, abs=1)
+        with pytest.raises(PoolManagerError) as refused:
+            await w.service.renew_lease("p", short.lease_id)
+        assert refused.value.details["ended"] == "expired"
+
+
 async def test_nobody_builds_on_a_wish_that_is_not_stored_yet(world):
     async with world(pool(more="preload = false")) as w:
         await w.host.store.flush()
