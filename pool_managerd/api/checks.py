@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-from pool_managerd.core.errors import Code, PoolManagerError, invalid_request
+from pool_managerd.core.errors import SHOWN, Code, PoolManagerError, invalid_request, pool_not_found, shown
 from pool_managerd.service_protocol import Service
 
 #: The longest ``wait`` in seconds: an hour, as the longest drain deadline and lease TTL have by default.
@@ -25,12 +25,6 @@ REPLICA_ID_PATTERN = "r[0-9]{1,4}"
 _POOL_ID = re.compile(POOL_ID_PATTERN)
 _LEASE_ID = re.compile(LEASE_ID_PATTERN)
 _REPLICA_ID = re.compile(REPLICA_ID_PATTERN)
-_SHOWN = 200
-
-
-def shown(text: str) -> str:
-    """Quote a caller's text for a message: bounded, and with control characters escaped."""
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 def pool_id(service: Service, value: str, *, of_lease: bool = False) -> str:
@@ -41,12 +35,8 @@ def pool_id(service: Service, value: str, *, of_lease: bool = False) -> str:
     """
     there = _POOL_ID.fullmatch(value) is not None and service.pool_ready(value) is not None
     if not there and not (of_lease and service.is_leaving(value)):
-        hint = "GET /v2/pools lists the pools of this host"
-        if _POOL_ID.fullmatch(value) is None:
-            hint += f"; a pool's id matches {POOL_ID_PATTERN}"
-        raise PoolManagerError(
-            Code.POOL_NOT_FOUND, f"there is no pool {shown(value)}", hint=hint, details={"pool_id": value[:_SHOWN]}
-        )
+        well_formed = _POOL_ID.fullmatch(value) is not None
+        raise pool_not_found(value, more="" if well_formed else f"; a pool's id matches {POOL_ID_PATTERN}")
     return value
 
 
@@ -57,7 +47,7 @@ def lease_id(value: str) -> str:
     """
     if _LEASE_ID.fullmatch(value) is None:
         raise PoolManagerError(
-            Code.LEASE_NOT_FOUND, f"there is no lease {shown(value)}", details={"lease_id": value[:_SHOWN]}
+            Code.LEASE_NOT_FOUND, f"there is no lease {shown(value)}", details={"lease_id": value[:SHOWN]}
         )
     return value
 

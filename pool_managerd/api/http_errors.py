@@ -9,9 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pool_managerd.api import correlation, problems
-from pool_managerd.api.checks import shown
 from pool_managerd.api.json_values import dump
-from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.errors import Code, PoolManagerError, shown
 
 
 def problem_response(error: PoolManagerError) -> Response:

@@ -13,8 +13,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 from pool_managerd.api import checks
-from pool_managerd.api.checks import shown
-from pool_managerd.core.errors import Code, PoolManagerError, invalid_request
+from pool_managerd.core.errors import Code, PoolManagerError, invalid_request, shown
 
 #: The deepest nesting of a body. The bodies of this API are flat; this only keeps the parser's stack small.
 MAX_DEPTH = 32

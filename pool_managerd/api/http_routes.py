@@ -13,13 +13,12 @@ from starlette.responses import Response
 
 from pool_managerd.api import checks
 from pool_managerd.api.calls import run_to_end
-from pool_managerd.api.checks import shown
 from pool_managerd.api.http_errors import fault_response
 from pool_managerd.api.http_request import Query, read_fields
 from pool_managerd.api.http_streams import HEARTBEAT, StreamResponse, sse_frames
 from pool_managerd.api.json_values import dump
 from pool_managerd.api.openapi import JSON, Operation
-from pool_managerd.core.errors import invalid_request
+from pool_managerd.core.errors import invalid_request, shown
 from pool_managerd.observe.metrics import CONTENT_TYPE
 from pool_managerd.service_protocol import Service
 

@@ -103,6 +103,9 @@ CODES: Mapping[Code, CodeInfo] = MappingProxyType(
     }
 )
 
+#: So many characters of a caller's text are quoted in a message.
+SHOWN = 200
+
 
 class PoolManagerError(Exception):
     """A refusal or failure with a stable code, for people and for programs.
@@ -147,3 +150,18 @@ def invalid_request(field: str, message: str, *, value: Any = None, hint: str | 
     if value is not None:
         details["value"] = value if isinstance(value, (str, int, float, bool)) else str(value)
     return PoolManagerError(Code.INVALID_REQUEST, message, hint=hint, details=details)
+
+
+def shown(text: str) -> str:
+    """Quote a caller's text for a message: bounded, and with control characters escaped."""
+    return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
+
+
+def pool_not_found(pool_id: str, *, more: str = "") -> PoolManagerError:
+    """POOL_NOT_FOUND for an id that was asked for; ``more`` is added to the hint."""
+    return PoolManagerError(
+        Code.POOL_NOT_FOUND,
+        f"there is no pool {shown(pool_id)}",
+        hint=f"GET /v2/pools lists the pools of this host{more}",
+        details={"pool_id": pool_id[:SHOWN]},
+    )

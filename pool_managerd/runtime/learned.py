@@ -12,6 +12,7 @@ from typing import Any
 from pool_managerd.config import PoolConfig
 from pool_managerd.devices.learned import Peak, chosen, need_key, with_peak
 from pool_managerd.devices.need import Need
+from pool_managerd.engines.base import EngineSpec
 from pool_managerd.runtime.run import Run
 from pool_managerd.runtime.store import Delete, Put, Store
 
@@ -61,32 +62,25 @@ def _chosen(peaks: dict[str, Peak], key: str, version: str | None) -> Peak | Non
 
 def key_of_pool(pool: PoolConfig, model: Path | None, split: Sequence[float]) -> str:
     """What a pool's memory depends on."""
-    return need_key(
-        engine=pool.engine,
-        model=model,
-        args=pool.args,
-        command=pool.command,
-        context=pool.context,
-        slots=pool.slots,
-        kv_type=pool.kv_type,
-        split=split,
-        simulated=pool.simulated,
-    )
+    return _key(pool.engine, model, split, pool)
 
 
 def key_of_run(run: Run) -> str:
     """The same of a running engine."""
-    spec = run.spec
+    return _key(run.spec.kind, run.spec.model, run.spec.split, run.spec)
+
+
+def _key(engine: str, model: Path | None, split: Sequence[float], flags: PoolConfig | EngineSpec) -> str:
     return need_key(
-        engine=spec.kind,
-        model=spec.model,
-        args=spec.args,
-        command=spec.command,
-        context=spec.context,
-        slots=spec.slots,
-        kv_type=spec.kv_type,
-        split=spec.split,
-        simulated=spec.simulated,
+        engine=engine,
+        model=model,
+        args=flags.args,
+        command=flags.command,
+        context=flags.context,
+        slots=flags.slots,
+        kv_type=flags.kv_type,
+        split=split,
+        simulated=flags.simulated,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pool_managerd.config import Config, PoolConfig
 from pool_managerd.config_diff import ConfigDiff
-from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.errors import PoolManagerError, pool_not_found
 from pool_managerd.core.events import EventKind
 from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import Desired
@@ -58,12 +58,7 @@ class Registry:
         """
         pool = self.pools.get(pool_id)
         if pool is None:
-            raise PoolManagerError(
-                Code.POOL_NOT_FOUND,
-                f"there is no pool {pool_id!r}",
-                hint="GET /v2/pools lists the configured pools",
-                details={"pool_id": pool_id},
-            )
+            raise pool_not_found(pool_id)
         return pool
 
     def of_lease(self, pool_id: str, lease_id: str) -> Pool:

@@ -7,6 +7,7 @@ import signal
 import pytest
 from supervisor_world import QUICK, pool, until
 
+from pool_managerd.api import checks
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.phases import Desired
 from pool_managerd.core.restart_values import BreakerState
@@ -70,6 +71,16 @@ async def test_a_jump_of_the_wall_clock_neither_ends_nor_prolongs_a_lease(world,
         with pytest.raises(PoolManagerError) as refused:
             await w.service.renew_lease("p", short.lease_id)
         assert refused.value.details["ended"] == "expired"
+
+
+async def test_an_unknown_pool_is_refused_in_the_same_words_by_the_api_and_the_service(world):
+    async with world() as w:
+        for name in ("nobody", "x" * 63):
+            with pytest.raises(PoolManagerError) as by_service:
+                w.service.get_pool(name)
+            with pytest.raises(PoolManagerError) as by_api:
+                checks.pool_id(w.service, name)
+            assert vars(by_service.value) == vars(by_api.value)
 
 
 async def test_nobody_builds_on_a_wish_that_is_not_stored_yet(world):
