@@ -28,6 +28,7 @@ from pool_managerd.runtime.cgroups import groups
 from pool_managerd.runtime.descendants import marked_processes
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.identity import environ_value, read_environ
+from pool_managerd.runtime.left_behind import why_stale
 from pool_managerd.runtime.pool import Pool
 from pool_managerd.runtime.preflight import Plan
 from pool_managerd.runtime.process import EngineProcess, adopt
@@ -189,7 +190,7 @@ class Adoption:
             self.host.bus.publish(
                 EventKind.DAEMON,
                 to="warning",
-                reason=f"removed the stale file {path.name}: its engine does not run any more",
+                reason=f"removed the stale file {path.name}: {why_stale(self.host, path, left)}",
                 details={"path": str(path)},
             )
         return left

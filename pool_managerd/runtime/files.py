@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
 _MAX_HANDOFF_BYTES = 1 << 20
 #: Files of the daemon's own that it keeps for as long as it runs. Who removes one empties the state directory.
 STATE_FILES = frozenset({"daemon.lock", "state.id", "state.db"})
@@ -253,7 +253,7 @@ class StateDir:
         wanted |= {self.pid_file(pool_id) for pool_id, replica_id in first.items() if (pool_id, replica_id) in keep}
         removed = []
         found = [*self.path.glob("*.pid"), *(self.path / "engines").glob("*.json")]
-        found += [*self.path.glob(f"{_TEMPORARY}*"), *(self.path / "engines").glob(f"{_TEMPORARY}*")]
+        found += [*self.path.glob(f"{TEMPORARY}*"), *(self.path / "engines").glob(f"{TEMPORARY}*")]
         for path in sorted(found):
             if path in wanted:
                 continue
@@ -343,7 +343,7 @@ class StateDir:
 
 
 def _temporary_name() -> str:
-    return f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(6)}"
+    return f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(6)}"
 
 
 def _secure(descriptor: int, path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.events import EventKind
 from pool_managerd.runtime.descendants import marked_processes
+from pool_managerd.runtime.files import TEMPORARY
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.identity import ProcessIdentity
 from pool_managerd.runtime.process import adopt
@@ -17,6 +19,26 @@ from pool_managerd.runtime.store import Operation
 
 #: Seconds of grace for an engine whose pool, and with it ``stop.grace_ms``, is gone: the default of that key.
 GRACE_S = 5.0
+
+
+def why_stale(host: Host, path: Path, left: Collection[tuple[str, str]]) -> str:
+    """Why a pid or handoff file of an earlier daemon says nothing any more, in words.
+
+    :param left: the pool and replica ids of processes that are left and that nobody can name.
+    """
+    state_dir = host.state_dir
+    for pool in host.config.pools:
+        for replica_id in pool.replica_ids:
+            files = {state_dir.pid_file(pool.id, replica_id), state_dir.handoff_file(pool.id, replica_id)}
+            if replica_id == pool.replica_ids[0]:
+                files.add(state_dir.pid_file(pool.id))
+            if path in files:
+                if (pool.id, replica_id) in left:
+                    return "nothing says which of the processes that are left is its engine"
+                return "its engine does not run any more"
+    if path.name.startswith(TEMPORARY):
+        return "it was never finished"
+    return "the config has no such pool or replica any more, and what still runs of it is ended"
 
 
 class LeftBehind:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from supervisor_world import QUICK, World, alive, pool, until
@@ -370,3 +371,21 @@ async def test_documents_that_cannot_be_used_are_no_reason_not_to_start(place):
         assert [event.details.get("kind") for event in w.of("daemon", to="warning")] == ["pool", None, "lease"]
         await w.phase("ready")
         assert w.replica().run.process.pid == pid
+
+
+async def test_a_stale_file_is_removed_with_the_true_reason(world):
+    w = world(pool(more="preload = false"))
+    engines = w.place.state / "engines"
+    engines.mkdir(parents=True)
+    w.place.state.chmod(0o700)
+    for file in ("p.pid", "p-r0.pid", "gone.pid", "p-r1.pid", ".tmp-1-ab", "engines/p-r0.json", "engines/gone-r0.json"):
+        (w.place.state / file).write_text("4242")
+    async with w:
+        told = {event.details["path"]: event.reason for event in w.of("daemon", to="warning")}
+    reasons = {str(Path(path).relative_to(w.place.state)): text.partition(": ")[2] for path, text in told.items()}
+    ended = "its engine does not run any more"
+    left = "the config has no such pool or replica any more, and what still runs of it is ended"
+    assert reasons == {
+        "p.pid": ended, "p-r0.pid": ended, "engines/p-r0.json": ended, ".tmp-1-ab": "it was never finished",
+        "gone.pid": left, "p-r1.pid": left, "engines/gone-r0.json": left,
+    }  # fmt: skip
