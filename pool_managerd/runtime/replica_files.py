@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pool_managerd.core.errors import PoolManagerError
+from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.core.events import EventKind
 from pool_managerd.core.phases import Phase
 from pool_managerd.runtime import announce
 from pool_managerd.runtime.run import Run
@@ -29,6 +30,7 @@ class ReplicaFiles:
         #: What could not be written of this run, in the order in which it was tried.
         self._missing: dict[Path, None] = {}
         self._missing_of: Run | None = None
+        self._log_lost_of: Run | None = None
 
     def write_pid(self) -> None:
         """Write the pid files."""
@@ -87,6 +89,27 @@ class ReplicaFiles:
         self.write_pid()
         if replica.state.phase in {Phase.READY, Phase.DRAINING}:
             self.write_handoff()
+        self._tell_lost_log(replica.run)
+
+    def _tell_lost_log(self, run: Run) -> None:
+        """Say once of a run that its log was removed: the engine has it open, and nothing can give it another one."""
+        replica = self.replica
+        if self._log_lost_of is run or replica.log_path.exists():
+            return
+        self._log_lost_of = run
+        replica.host.bus.publish(
+            EventKind.DAEMON,
+            pool_id=replica.pool_id,
+            replica_id=replica.replica_id,
+            to="warning",
+            code=str(Code.STORE_UNAVAILABLE),
+            reason=f"the log {replica.log_path} of {replica.name} was removed: "
+            "its engine goes on writing into the removed file until its next start",
+            details={
+                "path": str(replica.log_path),
+                "hint": "to have its log again, drain the pool and preload it when it suits you",
+            },
+        )
 
     def remove_handoff(self) -> None:
         """Remove the handoff file; if that can't be done, a warning says so."""

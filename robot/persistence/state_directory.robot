@@ -21,6 +21,7 @@ A state directory that is removed is missed at once, and all is written anew whe
     When the state directory is made again
     Then an event of kind daemon of the daemon comes within 3 s    to=store_available
     And the files of pool calm are there again
+    And it is said that the log of pool calm is lost, and what to do
     And a second daemon is refused
     When the daemon is killed and started again
     Then the engine of pool calm was adopted
@@ -82,6 +83,14 @@ The files of pool ${name} are there again
     State File Should Exist    daemon.json
     State File Should Exist    state.db
     Handoff Should Agree With Status    ${name}
+
+It is said that the log of pool ${name} is lost, and what to do
+    [Documentation]    Once: its engine has the removed file open.
+    ${event} =    Wait For Event    ${name}    within=2 s    kind=daemon    to=warning    code=STORE_UNAVAILABLE
+    Should Contain    ${event}[reason]    was removed
+    Should Contain    ${event}[details][path]    engine-
+    Should Contain    ${event}[details][hint]    drain the pool and preload it
+    Daemon Log Should Have    level=warning    code=STORE_UNAVAILABLE    hint=~drain the pool and preload it
 
 A second daemon is refused
     [Documentation]    The directory is the first one's.

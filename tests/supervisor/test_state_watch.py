@@ -68,6 +68,30 @@ async def test_it_is_missed_when_it_or_a_folder_above_it_is_moved_and_used_again
         await whole(here, w)
 
 
+async def test_a_lost_log_is_told_once_for_each_run_and_one_that_is_back_is_not(place):
+    here = place()
+
+    def told(w):
+        return [event for event in w.of("daemon", to="warning", pool_id="p") if "log" in event.reason]
+
+    async with watched(here) as w:
+        moved = here.state.rename(here.path / "elsewhere")
+        await until(lambda: not w.host.store.available, timeout_s=2)
+        moved.rename(here.state)
+        await whole(here, w)
+        assert told(w) == []
+        for _ in range(2):
+            shutil.rmtree(here.state)
+            await until(lambda: not w.host.store.available, timeout_s=2)
+            here.state.mkdir()
+            await whole(here, w)
+        (event,) = told(w)
+        assert (event.code, event.details["path"]) == ("STORE_UNAVAILABLE", str(w.replica().log_path))
+        await w.service.drain("p", deadline_ms=0, wait_s=5)
+        await w.service.preload("p", wait_s=5)
+        assert w.replica().log_path.exists()
+
+
 @pytest.mark.parametrize("what", ["the link", "the folder", "a folder above it"])
 async def test_it_is_missed_although_a_link_leads_to_it(place, what):
     here = place()
