@@ -26,6 +26,19 @@ from pool_managerd.observe.gauges import PREFIX, StateCollector, StateSource
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 _CODES = frozenset(str(code) for code in Code)
+#: An engine was, or by its arguments would be, where it does not belong: while it is loaded, or when it is Ready.
+_SPILLOVER_CODES = (Code.CPU_SPILLOVER, Code.CROSS_MASK_SPILLOVER)
+#: Refused loads that an alert tells of.
+_MEMORY_CODES = (Code.INSUFFICIENT_VRAM, Code.INSUFFICIENT_RAM)
+#: What a reload can fail of.
+_RELOAD_CODES = (
+    *(Code.INVALID_REQUEST, Code.INVALID_DEVICE_MASK, Code.INVALID_SPLIT, Code.FORBIDDEN, Code.CONFLICT),
+    *(Code.MODEL_NOT_FOUND, Code.ENGINE_NOT_FOUND, *_MEMORY_CODES, Code.GPU_UNAVAILABLE, Code.GPU_REQUIRED),
+    *(Code.STORE_UNAVAILABLE, Code.SHUTTING_DOWN, Code.READINESS_TIMEOUT, Code.DRAIN_TIMEOUT, Code.SPAWN_FAILED),
+    *(Code.ENGINE_EXITED, Code.HEALTH_CHECK_FAILED, Code.DRIVER_ERROR, Code.CUDA_ERROR, Code.OUT_OF_MEMORY),
+    *(Code.RELOAD_FAILED, *_SPILLOVER_CODES, Code.INTERNAL),
+)
+_CONFIG_OUTCOMES = ("reloaded", "unchanged", "refused")
 _CAUSES = frozenset({"exit_code", "health_check", "driver_error", "cuda_error", "out_of_memory", "unknown"})
 _XID_CLASSES = frozenset(str(xid_class) for xid_class in XidClass)
 _LOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -125,14 +138,23 @@ class Metrics:
             *self.lease_outcomes.values(),
         ):
             family.labels(pool_id)
+        for code in _RELOAD_CODES:
+            self.reload_failure.labels(pool_id, str(code))
         self.preload_duration.labels(pool_id, engine)
         for replica_id in replica_ids:
             self.preload_success.labels(pool_id, replica_id, engine)
+            for code in _MEMORY_CODES:
+                self.preload_failure.labels(pool_id, replica_id, engine, str(code))
+            for code in _SPILLOVER_CODES:
+                self.spillover.labels(pool_id, replica_id, str(code))
             self.restart.labels(pool_id, replica_id)
             self.breaker_open.labels(pool_id, replica_id)
 
     def add_device(self, uuid: str) -> None:
-        """Begin a GPU's series at zero, so that its first XID is seen as a rise."""
+        """Begin a GPU's series at zero, so that its first XID is seen as a rise.
+
+        :meth:`scrape` does so for every GPU that the state shows, also for one that came after the daemon's start.
+        """
         self.driver_reset.labels(uuid)
         for xid_class in XidClass:
             self.xid.labels(uuid, str(xid_class))
@@ -167,7 +189,15 @@ class Metrics:
                 await self.state.look()
             except Exception:  # noqa: BLE001 - a scrape shows what can be shown
                 _log.exception("what is measured for a scrape could not be read")
+            self._add_devices(self.state)
         return await asyncio.to_thread(self._text, list(self._gauges.collect()))
+
+    def _add_devices(self, state: StateSource) -> None:
+        try:
+            for device in state.devices():
+                self.add_device(device.uuid)
+        except Exception:  # noqa: BLE001 - a scrape shows what can be shown
+            _log.exception("the devices could not be read for the metrics")
 
     def render(self) -> bytes:
         """Give everything in Prometheus' text format (:data:`CONTENT_TYPE`)."""
@@ -188,6 +218,11 @@ class Metrics:
         self.preload_success = counter("preload_success", "Loads that ended ready.", (*_REPLICA, "engine"))
         self.preload_failure = counter(
             "preload_failure", "Loads that failed, by error code.", (*_REPLICA, "engine", "reason")
+        )
+        self.spillover = counter(
+            "spillover",
+            "Engines stopped or refused over use of the CPU, or of a GPU outside their mask, by error code.",
+            (*_REPLICA, "reason"),
         )
         self.preload_duration = histogram(
             "preload_duration_seconds", "Time from spawn to ready.", ("pool_id", "engine"), _LOAD_BUCKETS
@@ -216,6 +251,8 @@ class Metrics:
         self.xid = counter("xid", "NVIDIA XID events, by class.", ("device", "xid_class"))
         self.driver_reset = counter("driver_reset", "XID events that need a reset of the GPU or lost it.", ("device",))
         self.config_reload = counter("config_reload", "Reloads of the config, by outcome.", ("outcome",))
+        for outcome in _CONFIG_OUTCOMES:
+            self.config_reload.labels(outcome)
         self.adopted = counter("adopted", "Running engines adopted at the daemon's start.", _REPLICA)
 
     def _counter(self, name: str, text: str, labels: Iterable[str] = ()) -> Counter:
@@ -233,6 +270,8 @@ class Metrics:
     def _on_phase(self, event: Event) -> None:
         if event.details.get("restart") is True:
             self.restart.labels(event.pool_id, event.replica_id).inc()
+        if event.code in _SPILLOVER_CODES:
+            self.spillover.labels(event.pool_id, event.replica_id, event.code).inc()
 
     def _on_readiness(self, event: Event) -> None:
         to = "ready" if event.kind is EventKind.POOL_READY else "unready"
@@ -298,7 +337,7 @@ class Metrics:
             self.driver_reset.labels(event.device).inc()
 
     def _on_config(self, event: Event) -> None:
-        self.config_reload.labels(closed(event.to, {"reloaded", "unchanged", "refused"})).inc()
+        self.config_reload.labels(closed(event.to, _CONFIG_OUTCOMES)).inc()
         if event.to == "reloaded":
             for pool_id in event.details.get("removed") or ():
                 self.forget_pool(pool_id)

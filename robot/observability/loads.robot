@@ -23,7 +23,7 @@ Each load that ends Ready is one success
     And the pool becomes ready within 10 s
     And the metric preload_success_total of the pool is 2    replica_id=r0    engine=simulated
     And the metric preload_duration_seconds_count of the pool is 2    engine=simulated
-    And the metric preload_failure_total of the pool does not exist
+    And the metric preload_failure_total of the pool is 0
 
 Each replica has a count of its own, under the pool's kind of engine
     [Tags]    B-METRICS-001

@@ -50,11 +50,13 @@ An engine whose log says that it offloads to the CPU is stopped
 An engine that says so once it is Ready is stopped, too
     [Tags]    B-PREFLIGHT-021
     Given a ready pool    &{AT_ONCE}
+    Then the metric spillover_total of the pool is 0    reason=CPU_SPILLOVER
     When the engine logs "${KV_ON_CPU}"
     Then the pool becomes unready within 1 s
     And the pool reaches phase failed within 3 s
     And the last error of the pool is CPU_SPILLOVER
     And no process of the pool is left within 1 s
+    And the metric spillover_total of the pool is 1    replica_id=r0    reason=CPU_SPILLOVER
 
 What an earlier run has logged counts for nothing
     [Tags]    B-PREFLIGHT-021

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from pool_managerd.observe.bus import EventBus
 from pool_managerd.observe.gauges import ReplicaGauges
 from pool_managerd.observe.metrics import Metrics, crash_reason
 
+RULES = Path(__file__).parents[2] / "packaging" / "prometheus" / "pool-managerd.rules.yml"
 GPU = "GPU-11111111-2222-3333-4444-555555555555"
 
 
@@ -104,6 +106,16 @@ REPLICA = "pool_id=chat,replica_id=r0"
             {"kind": EventKind.PRELOAD, "to": "failed", "code": "READINESS_TIMEOUT"},
             "preload_failure_total{engine=simulated,pool_id=chat,reason=READINESS_TIMEOUT,replica_id=r0}",
             1,
+        ),
+        (
+            {"kind": EventKind.PHASE, "from_": "ready", "to": "stopping", "code": "CROSS_MASK_SPILLOVER"},
+            "spillover_total{pool_id=chat,reason=CROSS_MASK_SPILLOVER,replica_id=r0}",
+            1,
+        ),
+        (
+            {"kind": EventKind.PHASE, "from_": "ready", "to": "stopping", "code": "ENGINE_EXITED"},
+            "spillover_total{pool_id=chat,reason=CPU_SPILLOVER,replica_id=r0}",
+            0,
         ),
         (
             {"kind": EventKind.DRAIN, "to": "drained", "details": {"waited_ms": 1500}},
@@ -199,6 +211,50 @@ def test_a_known_gpu_has_its_series_before_its_first_xid():
     got = values(metrics)
     assert got[f"driver_reset_total{{device={GPU}}}"] == 0
     assert {got[f"xid_total{{device={GPU},xid_class={xid_class}}}"] for xid_class in XidClass} == {0}
+
+
+async def test_a_gpu_that_came_later_has_its_series_before_its_first_xid():
+    state = State()
+    metrics = Metrics(state)
+    await metrics.scrape()
+    late = replace(state.devices()[0], uuid="GPU-late")
+    state.devices = lambda: [late]
+    assert b'driver_reset_total{device="GPU-late"} 0.0' in await metrics.scrape()
+
+
+async def test_gpus_that_cannot_be_read_do_not_end_a_scrape(caplog):
+    state = State()
+    state.devices = lambda: 1 / 0
+    assert b"pool_ready" in await Metrics(state).scrape()
+    assert "could not be read" in caplog.text
+
+
+#: What an alert asks the increase of: it sees a first one only where the series stood at 0 before.
+ALERTED = sorted(set(re.findall(r"increase\(pool_managerd_(\w+?)(?:{(.+?)})?\[", RULES.read_text())))
+
+
+@pytest.mark.parametrize(("name", "selector"), ALERTED)
+async def test_what_an_alert_waits_for_begins_at_zero(name, selector):
+    state = State()
+    metrics = Metrics(state, bus=EventBus(lambda: 0.0, 1, lambda _: None))
+    metrics.add_pool("chat", engine="simulated", replica_ids=["r0"])
+    await metrics.scrape()
+    state.gauges = [ReplicaGauges("chat", "r0")]
+    got = {sample: value for sample, value in values(metrics).items() if sample.startswith(f"{name}{{")}
+    wanted = re.findall(r"[A-Z_]+|(?<=\")[a-z]+(?=\")", selector) or [""]
+    for word in wanted:
+        assert [value for sample, value in got.items() if word in sample], (name, word)
+    assert set(got.values()) == {0}
+
+
+@pytest.mark.parametrize("cause", ["MODEL_NOT_FOUND", "ENGINE_EXITED", "DRAIN_TIMEOUT", "CPU_SPILLOVER", "INTERNAL"])
+def test_a_reload_that_fails_for_the_first_time_is_a_rise(cause):
+    metrics = Metrics()
+    metrics.add_pool("chat", engine="simulated", replica_ids=["r0"])
+    sample = f"reload_failure_total{{pool_id=chat,reason={cause}}}"
+    assert values(metrics)[sample] == 0
+    metrics.on_event(event(EventKind.RELOAD, to="failed", code="RELOAD_FAILED", details={"cause": cause}))
+    assert values(metrics)[sample] == 1
 
 
 def test_a_forgotten_gpu_has_no_series_any_more():
