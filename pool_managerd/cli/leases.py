@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -18,8 +20,26 @@ from pool_managerd.cli.common import (
     print_table,
     say,
 )
+from pool_managerd.cli.errors import WrongUsageError
 
-app = typer.Typer(cls=Group, help="List, acquire, renew and release leases.", no_args_is_help=True)
+
+class _Leases(Group):
+    """Tells who names a pool at once that a command comes first."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is asked for."""
+        # While a shell completes a line, nothing in it is wrong yet.
+        if not ctx.resilient_parsing and not args[0].startswith("-") and args[0] not in self.commands:
+            near = get_close_matches(args[0], self.commands, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else "a command comes first: "
+            rest = shlex.join([near[0], *args[1:]] if near else ["list", *args])
+            raise WrongUsageError(
+                f"leases knows {', '.join(self.commands)}, not {args[0]!r}", hint=f"{hint}`pool-managerd leases {rest}`"
+            )
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=_Leases, help="List, acquire, renew and release leases.", no_args_is_help=True)
 
 LeaseId = Annotated[str, typer.Argument(metavar="LEASE", help="The lease's id.")]
 TimeToLive = Annotated[

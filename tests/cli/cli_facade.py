@@ -155,7 +155,7 @@ class ScriptedService:
         device = DeviceStatus(GPU, 0, "Sim", 24 << 30, 20 << 30, 4 << 30, 1 << 30, "ok", "process", False, holders)
         return DeviceList([device], "simulated", False, AT)
 
-    def watch(self, since=None):
+    async def watch(self, since=None):
         async def history(after, limit):
             return [event for event in self.events if event.revision > after][:limit]
 

@@ -111,6 +111,16 @@ def test_leases(cli, facade):
     assert (code, err) == (1, "NO_FREE_SLOT: all slots are taken\n")
 
 
+def test_leases_without_a_command_says_what_to_type(cli, facade):
+    code, out, err = cli("leases", "chat", "--json")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "leases knows list, acquire, renew, release, not 'chat'",
+        f"hint: a command comes first: `pool-managerd leases list chat --json --address {facade.address}`",
+    ]
+    assert "hint: did you mean 'acquire'? `pool-managerd leases acquire chat" in cli("leases", "aquire", "chat")[2]
+
+
 def test_logs_are_given_as_they_are(cli, facade):
     code, out, _ = cli("logs", "chat", "--tail", "5", "--replica", "r0", "--follow")
     assert (code, out) == (0, "first\nzweite Zeile ü\n")
@@ -154,14 +164,24 @@ def test_events_from_a_revision_on(cli):
 
 
 def test_events_that_the_daemon_cannot_read_are_no_end_of_them(cli, facade, monkeypatch):
-    async def unreadable():
-        raise PoolManagerError(Code.STORE_UNAVAILABLE, "the disk is gone")
+    gone = PoolManagerError(Code.STORE_UNAVAILABLE, "the disk is gone")
+
+    async def ends_soon():
+        raise gone
         yield []
 
-    monkeypatch.setattr(facade.service, "watch", lambda _: unreadable())
+    async def watch(_since):
+        return ends_soon()
+
+    async def refuse(_since):
+        raise gone
+
+    monkeypatch.setattr(facade.service, "watch", watch)
     code, out, err = cli("events", "--since", "1")
     assert (code, out) == (1, "")
     assert "ended at revision 1, before the present one" in err
+    monkeypatch.setattr(facade.service, "watch", refuse)
+    assert cli("events", "--since", "1") == (1, "", "STORE_UNAVAILABLE: the disk is gone\n")
 
 
 def test_events_are_followed_until_interrupted(facade):

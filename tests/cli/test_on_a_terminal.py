@@ -112,6 +112,7 @@ def complete(words: str) -> list[str]:
         ("pool-managerd st", ["status"]),
         ("pool-managerd re", ["reload", "reset"]),
         ("pool-managerd leases re", ["renew", "release"]),
+        ("pool-managerd leases chat ", ["list", "acquire", "renew", "release"]),
         ("pool-managerd status --wa", ["--watch"]),
         ("pool-managerd logs chat --fo", ["--follow"]),
     ],
