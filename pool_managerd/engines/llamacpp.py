@@ -62,6 +62,7 @@ _SWITCHES = {
     "--no-op-offload": "keeps operations of the host on the CPU",
     "--cpu-moe-draft": "keeps the draft model's experts on the CPU",
     "-cmoed": "keeps the draft model's experts on the CPU",
+    "--no-mmproj-offload": "keeps the projector of images and sound on the CPU",
 }
 _LAYERS = ("-ngl", "--gpu-layers", "--n-gpu-layers", "-ngld", "--gpu-layers-draft", "--n-gpu-layers-draft")
 _MOE = ("--n-cpu-moe", "-ncmoe", "--n-cpu-moe-draft", "-ncmoed")
@@ -84,8 +85,12 @@ _ENVIRONMENT = {
         "N_GPU_LAYERS_DRAFT",
         "CPU_MOE_DRAFT",
         "N_CPU_MOE_DRAFT",
+        "NO_MMPROJ_OFFLOAD",
+        "MMPROJ_OFFLOAD",
     )
 }
+#: Adds devices of another server, and the variable that does.
+_RPC, _RPC_VARIABLE = "--rpc", "LLAMA_ARG_RPC"
 _VERBOSITY = ("-lv", "--verbosity", "--log-verbosity", "-v", "--verbose", "--log-verbose")
 _NUMBER = re.compile(r"-?\d+$")
 
@@ -96,13 +101,19 @@ def check_gpu_only(args: Sequence[str]) -> None:
     :raises PoolManagerError: CPU_SPILLOVER naming the argument.
     """
     for argument in arguments(args):
-        reason = _SWITCHES.get(argument.name) or _spills(argument)
+        switch = _SWITCHES.get(_dashed(argument))
+        reason = switch or _spills(argument)
         if reason is not None:
-            raise spillover(argument.text if argument.name not in _SWITCHES else argument.name, reason)
+            raise spillover(argument.text if switch is None else argument.name, reason)
+
+
+def _dashed(argument: Argument) -> str:
+    """The option's name with dashes: llama-server takes underscores for them in long names, too."""
+    return argument.name.replace("_", "-") if argument.name.startswith("--") else argument.name
 
 
 def _spills(argument: Argument) -> str | None:
-    name, value = argument.name, (argument.value or "").strip()
+    name, value = _dashed(argument), (argument.value or "").strip()
     if name in _LAYERS and not (value == "all" or (_NUMBER.match(value) and int(value) >= _ALL_LAYERS)):
         return f"only 'all' (or at least {_ALL_LAYERS}) keeps every layer on the GPUs"
     if name in _MOE and value != "0":
@@ -114,6 +125,15 @@ def _spills(argument: Argument) -> str | None:
     if name in _FIT and value != "off":
         return "lets the engine lower its offload by itself"
     return None
+
+
+def _other_host(what: str, field: str, text: str) -> PoolManagerError:
+    return PoolManagerError(
+        Code.INVALID_DEVICE_MASK,
+        f"{what}: adds devices of an RPC server, which no mask holds and whose memory nobody plans",
+        hint="remove it; a pool runs on the GPUs of its own 'devices' only",
+        details={"field": field, "argument": text},
+    )
 
 
 def _names_cpu(value: str) -> bool:
@@ -154,10 +174,15 @@ class LlamaCpp(Engine):
         for name in getattr(pool, "env", ()):
             if name in _ENVIRONMENT:
                 raise spillover(name, "this variable moves parts of the model to the CPU")
+            if name == _RPC_VARIABLE:
+                raise _other_host(f"variable {name!r}", "env", name)
         for argument in arguments(pool.args):
-            if argument.name in _MANAGED:
-                raise managed(argument.name, _MANAGED[argument.name])
-            if argument.name in _SPLIT_MODE and argument.value not in ("layer", "row"):
+            name = _dashed(argument)
+            if name in _MANAGED:
+                raise managed(argument.name, _MANAGED[name])
+            if name == _RPC:
+                raise _other_host(f"argument {argument.text!r}", "args", argument.text)
+            if name in _SPLIT_MODE and argument.value not in ("layer", "row"):
                 raise PoolManagerError(
                     Code.INVALID_SPLIT,
                     f"argument {argument.text!r}: a split is by layer or by row",

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from pool_managerd.core.errors import Code
+from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.engines import torch_log
 from pool_managerd.engines.base import (
     Argument,
@@ -67,6 +67,9 @@ _HARMLESS = {
     "--offload-group-size": ("0",),
     "--cpu-offload-params": (),
 }
+#: Reads options from a file, which may hold any of the above.
+_CONFIG = "--config"
+_KNOWN = (*_MANAGED, *_HARMLESS, _CONFIG)
 _ON_CPU = LogPattern(
     re.compile(torch_log.PROCESS + r"INFO [\d-]+ [\d:]+ \[[\w./]+:\d+\] Automatically detected platform cpu\b"),
     Code.CPU_SPILLOVER,
@@ -110,11 +113,18 @@ class Vllm(Engine):
         """Refuse what would leave the GPUs, and what the daemon sets itself."""
         super().check_args(pool)
         for argument in arguments(pool.args):
-            name = _dashed(argument)
+            name = _option(argument)
             if name in _HARMLESS and (argument.value or "") not in _HARMLESS[name]:
-                raise spillover(argument.text, "moves weights or KV cache to host memory")
+                raise spillover(argument.text, f"{_short_for(argument, name)}moves weights or KV cache to host memory")
             if name in _MANAGED:
                 raise managed(argument.name, _MANAGED[name])
+            if name == _CONFIG:
+                raise PoolManagerError(
+                    Code.INVALID_REQUEST,
+                    f"argument {argument.text!r}: options in a file of vLLM's own are not checked",
+                    hint="remove it, and write its options into the pool's args",
+                    details={"field": "args", "argument": argument.text},
+                )
 
     def check_model(self, path: Path) -> None:
         """Refuse a folder that is no whole model."""
@@ -173,6 +183,22 @@ class Vllm(Engine):
         return None
 
 
-def _dashed(argument: Argument) -> str:
-    """The option's name with dashes: vLLM takes underscores for them, too."""
-    return argument.name[:2] + argument.name[2:].replace("_", "-")
+def _option(argument: Argument) -> str:
+    """The option's whole name.
+
+    vLLM takes underscores for dashes, a key of a JSON value after a dot (``--kv-transfer-config.kv_connector x``), and,
+    as argparse does, any beginning that fits one option only. What fits several it refuses itself, so here a beginning
+    is the first one that it fits.
+    """
+    name = _written(argument)
+    if name in (*_KNOWN, "-", "--"):
+        return name
+    return next((known for known in _KNOWN if known.startswith(name)), name)
+
+
+def _written(argument: Argument) -> str:
+    return argument.name.partition(".")[0].replace("_", "-")
+
+
+def _short_for(argument: Argument, name: str) -> str:
+    return "" if _written(argument) == name else f"is short for {name}, which "

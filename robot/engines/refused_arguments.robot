@@ -22,9 +22,15 @@ A llama server with some experts there      llamacpp    ["--n-cpu-moe", "4"]    
     [Tags]    B-ENGINE-001
 A llama server with tensors on the CPU      llamacpp    ["-ot", "ffn_.*_exps.=CPU"]     -ot
     [Tags]    B-ENGINE-001
+A llama server with its projector there     llamacpp    ["--no-mmproj-offload"]         --no-mmproj-offload
+    [Tags]    B-ENGINE-001
 A vLLM server with offloading               vllm        ["--cpu-offload-gb", "4"]       --cpu-offload-gb
     [Tags]    B-ENGINE-002
 A vLLM server with swapping                 vllm        ["--swap-space=4"]              --swap-space
+    [Tags]    B-ENGINE-002
+A vLLM server with swapping, cut short      vllm        ["--swap-spac", "4"]            --swap-space
+    [Tags]    B-ENGINE-002
+A vLLM server with a connector of its KV    vllm        ["--kv-transfer-config.kv_connector=X"]    --kv-transfer-config
     [Tags]    B-ENGINE-002
 A vLLM server on the CPU                    vllm        ["--device", "cpu"]             --device
     [Tags]    B-ENGINE-002

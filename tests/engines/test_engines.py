@@ -86,7 +86,21 @@ def test_vllm_offloads_nothing_and_spans_the_mask():
     assert (value_after(argv, "--max-num-seqs"), value_after(argv, "--max-model-len")) == ("7", "2048")
 
 
-@pytest.mark.parametrize("args", [("--cpu-offload-gb", "4"), ("--swap_space=2",), ("--kv-transfer-config", "{}")])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--cpu-offload-gb", "4"),
+        ("--swap_space=2",),
+        ("--kv-transfer-config", "{}"),
+        ("--kv-transfer-config.kv_connector", "OffloadingConnector"),
+        ("--kv_transfer_config.kv_connector=OffloadingConnector",),
+        ("--kv-tr.kv_connector", "OffloadingConnector"),
+        ("--swap-spac", "10"),
+        ("--swap_spa=10",),
+        ("--cpu-offload-g", "10"),
+        ("--dev", "cpu"),
+    ],
+)
 def test_vllm_refuses_what_offloads(args):
     error = refused(get_engine("vllm").check_args, Pool(args))
     assert error.code is Code.CPU_SPILLOVER
@@ -97,6 +111,54 @@ def test_vllm_refuses_a_parallel_size_beside_the_masks():
     error = refused(get_engine("vllm").check_args, Pool(("-tp", "1")))
     assert (error.code, error.details["key"]) == (Code.INVALID_REQUEST, "devices")
     get_engine("vllm").check_args(Pool(("--cpu-offload-gb", "0", "--enforce-eager")))
+
+
+@pytest.mark.parametrize(
+    ("argument", "key"),
+    [
+        ("--tensor-parallel-siz", "devices"),
+        ("--tensor_parallel", "devices"),
+        ("--pipeline-p=2", "devices"),
+        ("--data-parallel-siz", "replicas"),
+        ("--max-model-le", "context"),
+        ("--ho", "host"),
+        ("-t", "devices"),
+    ],
+)
+def test_vllm_refuses_beginnings_of_what_the_daemon_sets(argument, key):
+    error = refused(get_engine("vllm").check_args, Pool((argument, "4")))
+    assert (error.code, error.details["key"]) == (Code.INVALID_REQUEST, key)
+    assert argument.partition("=")[0] in error.message
+    assert key in error.hint
+
+
+@pytest.mark.parametrize("argument", ["--config", "--conf"])
+def test_vllm_reads_no_options_from_a_file_that_nobody_checks(argument):
+    error = refused(get_engine("vllm").check_args, Pool((argument, "x.yaml")))
+    assert (error.code, error.details["field"]) == (Code.INVALID_REQUEST, "args")
+    assert f"{argument} x.yaml" in error.message
+    assert "args" in error.hint
+
+
+def test_vllm_says_what_a_beginning_is_short_for():
+    assert "short for --swap-space" in refused(get_engine("vllm").check_args, Pool(("--swap-spac", "10"))).message
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--swap-space", "0"),
+        ("--config-format", "hf"),
+        ("--model-impl", "vllm"),
+        ("--data-parallel-size-local", "1"),
+        ("--compilation-config.level", "3"),
+        ("-O.level=3",),
+        ("--", "x"),
+        ("--max-num-batched-tokens", "8192"),
+    ],
+)
+def test_vllm_lets_pass_what_only_looks_alike(args):
+    get_engine("vllm").check_args(Pool(args))
 
 
 def test_vllm_says_what_runs_and_waits():

@@ -69,6 +69,9 @@ def test_the_log_says_where_everything_lies_unless_the_operator_chose_otherwise(
         ("--fit", "on"),
         ("-fit", "on"),
         ("--fit=on",),
+        ("--no-mmproj-offload",),
+        ("--no_kv_offload",),
+        ("--n_gpu_layers", "3"),
     ],
 )
 @pytest.mark.parametrize("kind", ["llamacpp", "simulated"])
@@ -88,14 +91,45 @@ def test_what_stays_there_is_not(args):
     ENGINE.check_args(Pool(args))
 
 
-def test_llama_cpps_own_variables_cannot_do_it_either():
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LLAMA_ARG_NO_KV_OFFLOAD", "1"),
+        ("LLAMA_ARG_NO_MMPROJ_OFFLOAD", "1"),
+        ("LLAMA_ARG_MMPROJ_OFFLOAD", "0"),
+    ],
+)
+def test_llama_cpps_own_variables_cannot_do_it_either(name, value):
     with pytest.raises(PoolManagerError) as caught:
-        ENGINE.check_args(Pool(env={"LLAMA_ARG_NO_KV_OFFLOAD": "1"}))
+        ENGINE.check_args(Pool(env={name: value}))
     assert caught.value.code is Code.CPU_SPILLOVER
+    assert name in caught.value.message
 
 
 @pytest.mark.parametrize(
-    ("args", "key"), [(("--port", "1"), "port"), (("-c=5",), "context"), (("-ts", "1,1"), "tensor_split")]
+    ("pool", "field", "named"),
+    [
+        (Pool(("--rpc", "10.0.0.2:50052")), "args", "--rpc 10.0.0.2:50052"),
+        (Pool(("--rpc=10.0.0.2:50052",)), "args", "--rpc=10.0.0.2:50052"),
+        (Pool(env={"LLAMA_ARG_RPC": "10.0.0.2:50052"}), "env", "LLAMA_ARG_RPC"),
+    ],
+)
+def test_devices_of_another_server_are_in_no_mask(pool, field, named):
+    with pytest.raises(PoolManagerError) as caught:
+        ENGINE.check_args(pool)
+    assert (caught.value.code, caught.value.details["field"]) == (Code.INVALID_DEVICE_MASK, field)
+    assert named in caught.value.message
+    assert "devices" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("args", "key"),
+    [
+        (("--port", "1"), "port"),
+        (("-c=5",), "context"),
+        (("-ts", "1,1"), "tensor_split"),
+        (("--ctx_size", "5"), "context"),
+    ],
 )
 def test_what_the_daemon_sets_is_refused_with_its_key(args, key):
     with pytest.raises(PoolManagerError) as caught:
