@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PoolManagerLibrary.summary.catalogue import Behaviour
+else:
+    # By its file: these scripts need nothing but Python, and the library's package needs Robot Framework.
+    _LIBRARY = Path(__file__).resolve().parent.parent / "libraries" / "PoolManagerLibrary"
+    Behaviour = runpy.run_path(str(_LIBRARY / "summary" / "catalogue.py"))["Behaviour"]
+
+__all__ = ["Behaviour", "Tag", "read_catalogue", "read_tags"]
 
 HEAD = ("id", "chapter", "requirement", "level", "behaviour")
 #: A behaviour's id as a tag.
@@ -13,21 +24,6 @@ ID = re.compile(r"\bB-[A-Z]+-\d+\b")
 #: Where robot looks for tags; a line of dots goes on with the last one.
 _TAGS = re.compile(r"^\s*(\[Tags\]|Test Tags|Force Tags|Default Tags|Keyword Tags)(\s|$)", re.IGNORECASE)
 _CONTINUED = re.compile(r"^\s*\.\.\.(\s|$)")
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """One row.
-
-    :param requirements: ids such as OC-POOL-3001; empty where the row serves none.
-    :param level: must, should or may.
-    """
-
-    id: str
-    chapter: str
-    requirements: tuple[str, ...]
-    level: str
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +48,12 @@ def read_catalogue(path: Path) -> tuple[Behaviour, ...]:
         cells = line.split("\t")
         if len(cells) != len(HEAD):
             raise ValueError(f"{path}:{number}: {len(cells)} columns instead of {len(HEAD)}")
-        name, chapter, requirements, level, sentence = cells
+        name = cells[0]
         if not ID.fullmatch(name):
             raise ValueError(f"{path}:{number}: {name!r} is no id such as B-API-001")
         if name in rows:
             raise ValueError(f"{path}:{number}: {name} is there twice")
-        needed = () if requirements == "-" else tuple(requirements.split(","))
-        rows[name] = Behaviour(name, chapter, needed, level, sentence)
+        rows[name] = Behaviour.of_row(cells)
     return tuple(rows.values())
 
 

@@ -50,6 +50,24 @@ def test_only_tags_count_and_they_go_on_over_lines(coverage):
     assert "B-API-002       It does not lie." in out
 
 
+def test_the_coverage_needs_nothing_but_python(tmp_path):
+    script = TOP / "scripts" / "behaviour_coverage.py"
+    command = [sys.executable, "-S", "-E", str(script), "--quiet"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "behaviours have a scenario" in done.stdout
+
+
+def test_the_catalogue_knows_one_kind_of_row():
+    program = (
+        "import sys; sys.path.insert(0, 'scripts'); from catalogue import Behaviour as one; print(one.of_row.__code__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=TOP, timeout=60
+    )
+    assert str(TOP / "libraries" / "PoolManagerLibrary" / "summary" / "catalogue.py") in done.stdout
+
+
 def test_strict_fails_for_a_must_without_a_scenario_in_the_named_chapters_alone(coverage):
     assert coverage(TAGGED, "--strict")[0] == 1
     assert coverage(TAGGED, "--strict", "--chapters", "leases")[0] == 0

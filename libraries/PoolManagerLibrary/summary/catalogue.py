@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,23 @@ BEHAVIOURS, REQUIREMENTS = "behaviours.tsv", "requirements.tsv"
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """One row of the catalogue."""
+    """One row of the catalogue; the repository's scripts use it, too, and load this file alone.
+
+    :ivar requirements: ids such as OC-POOL-3001; empty where the row serves none.
+    :ivar level: must, should or may.
+    """
 
     id: str
     chapter: str
     requirements: tuple[str, ...]
     level: str
     sentence: str
+
+    @classmethod
+    def of_row(cls, cells: Sequence[str]) -> Behaviour:
+        """Read a row's five cells."""
+        name, chapter, requirements, level, sentence = cells
+        return cls(name, chapter, () if requirements == "-" else tuple(requirements.split(",")), level, sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +50,10 @@ def find_catalogue(places: Iterable[Path]) -> Catalogue:
 
 def read_catalogue(docs: Path) -> Catalogue:
     """The catalogue as it is; a line that is none of its rows is left out: its own check finds those."""
-    behaviours = []
-    for cells in _rows(docs / BEHAVIOURS, columns=5):
-        name, chapter, requirements, level, sentence = cells
-        needed = () if requirements == "-" else tuple(requirements.split(","))
-        behaviours.append(Behaviour(name, chapter, needed, level, sentence))
+    behaviours = tuple(Behaviour.of_row(cells) for cells in _rows(docs / BEHAVIOURS, columns=5))
     sentences = docs / REQUIREMENTS
     known = [(name, sentence) for name, sentence in _rows(sentences, columns=2)] if sentences.is_file() else []
-    return Catalogue(tuple(behaviours), tuple(known))
+    return Catalogue(behaviours, tuple(known))
 
 
 def _rows(path: Path, *, columns: int) -> list[list[str]]:
