@@ -25,6 +25,15 @@ A change of state is shown within 2 s, and the page is not loaded anew
     Then the dashboard shows the pool    phase ready    ready yes    last_error ~^$    within=2 s
     And the page has not been loaded anew
 
+At an address that names no pool, nor anything that can be read, the page follows all the same
+    [Tags]    B-DASH-002
+    Given a ready pool    restart.initial_ms=60 s
+    And the dashboard is open at "#%"
+    When the engine is killed
+    Then the dashboard shows the pool    phase backoff    within=2 s
+    And the newest events on the dashboard tell it
+    And the dashboard's unreachable says "nothing"
+
 A pool that the config adds or removes comes and goes
     [Tags]    B-DASH-002
     Given a daemon of its own

@@ -66,6 +66,13 @@ The details have replicas, leases, the last error with its hint, the last hour a
     And the dashboard shows the pool    replicas ENGINE_EXITED
     And the page is shown in the report
 
+An address that names a pool leads to its details
+    [Tags]    B-DASH-001
+    Given a ready pool named chat
+    ${id} =    Get Pool Id    pool chat
+    When the dashboard is open at "#${id}"
+    Then the dashboard shows pool chat    last_error_details None.
+
 
 *** Keywords ***
 The dashboard names the GPU of pool ${pool}

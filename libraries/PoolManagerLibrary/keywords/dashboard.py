@@ -26,20 +26,23 @@ class DashboardKeywords(Keywords):
         return chromium.selenium_library().driver
 
     @keyword
-    def open_dashboard(self, *, token: str | None = None, live: bool = True) -> str:
+    def open_dashboard(self, *, token: str | None = None, live: bool = True, fragment: str = "") -> str:
         """Opens the dashboard of the scenario's daemon in a tab without a past, and waits until it is live.
 
-        ``token`` is typed into the form that asks for it. Returns the address.
+        ``token`` is typed into the form that asks for it; ``fragment`` is what the address has after ``#``, such as a
+        pool's id. Returns the address.
 
         Example:
         | Open Dashboard |
         | Open Dashboard | live=False |
+        | Open Dashboard | fragment=chat |
         """
         url = f"{self.daemon.url}/"
+        address = f"{url}#{fragment}" if fragment else url
         driver = self._driver
         driver.get("about:blank")
         driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url.rstrip("/"), "storageTypes": "all"})
-        driver.get(url)
+        driver.get(address)
         driver.execute_script("sessionStorage.clear()")
         driver.execute_script("window.openedOnce = true")
         driver.get_log("browser")
@@ -47,7 +50,7 @@ class DashboardKeywords(Keywords):
             self.give_token_to_dashboard(token)
         if live:
             self.dashboard_should_say("connection", "live", timedelta(seconds=10))
-        return url
+        return address
 
     @keyword
     def give_token_to_dashboard(self, token: str) -> None:

@@ -168,9 +168,18 @@ function draw() {
   open?.details.draw();
 }
 
+/** What the address names, or nothing where it is no address that this page makes. */
+function named() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
 /** The address may name a pool, so that a link leads to it. */
 function openWanted() {
-  const wanted = decodeURIComponent(location.hash.slice(1));
+  const wanted = named();
   if (wanted && !open && pools.has(wanted)) {
     toggle(wanted);
     list.rows.get(wanted).node.scrollIntoView();
