@@ -1,5 +1,6 @@
 """What the written documents say of the code is true of it."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -46,6 +47,24 @@ def test_links_between_the_documents_lead_somewhere():
         if not target.startswith("http") and not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_no_table_is_cut_in_two():
+    """Every block of lines that begin with a bar has a head: what a blank line splits off is shown as plain text."""
+    headless = [
+        f"{page.name}: {block.splitlines()[0]}"
+        for page in [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
+        for block in re.findall(r"(?:^\|.*\n?)+", page.read_text(), re.MULTILINE)
+        if not re.match(r".*\n\|[-:| ]+\|$", block, re.MULTILINE)
+    ]
+    assert headless == []
+
+
+def test_each_time_limit_of_the_unit_file_stands_below_what_is_said_of_it():
+    lines = (TOP / "packaging" / "pool-managerd.service").read_text().splitlines()
+    said = {line.partition("=")[0]: before for before, line in itertools.pairwise(lines) if "=" in line}
+    assert "shutdown_drain_ms" in said["TimeoutStopSec"]
+    assert "pings" in said["WatchdogSec"]
 
 
 def test_the_unit_file_is_a_good_one(tmp_path):
