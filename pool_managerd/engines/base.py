@@ -288,22 +288,25 @@ REDACTED = "***"
 
 
 def redact(argv: Sequence[str]) -> list[str]:
-    """A copy of an argument list with ``***`` in place of API keys, tokens and passwords."""
+    """A copy of an argument list with ``***`` in place of API keys, tokens and passwords.
+
+    An option may have several values (vLLM's ``--api-key one two``): every word up to the next option is hidden, and
+    the first one whatever it looks like.
+    """
     result: list[str] = []
-    secret_follows = False
+    in_secret = first = False
     for arg in argv:
-        if secret_follows:
+        if in_secret and (first or not arg.startswith("-")):
             result.append(REDACTED)
-            secret_follows = False
+            first = False
             continue
         name, separator, _ = arg.partition("=")
         if _SECRET.match(name):
             result.append(f"{name}={REDACTED}" if separator else name)
-            secret_follows = not separator
-        elif _BEARER.match(arg):
-            result.append(REDACTED)
-        else:
-            result.append(arg)
+            in_secret = first = not separator
+            continue
+        in_secret = False
+        result.append(REDACTED if _BEARER.match(arg) else arg)
     return result
 
 

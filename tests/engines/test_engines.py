@@ -65,6 +65,12 @@ def test_secrets_are_left_out_and_nothing_else():
     assert redact(argv) == hidden
 
 
+def test_each_of_several_keys_is_left_out_and_what_follows_them_is_not():
+    argv = ["--api-key", "-s1", "s2", "s3", "--seed", "7", "s4", "--api-key", "s5"]
+    assert redact(argv) == ["--api-key", "***", "***", "***", "--seed", "7", "s4", "--api-key", "***"]
+    assert redact(["--api-key=s1", "word"]) == ["--api-key=***", "word"]
+
+
 def test_arguments_are_read_whichever_way_values_are_attached():
     found = [(item.name, item.value) for item in arguments(["-a", "1", "--b=2", "--c"])]
     assert found == [("-a", "1"), ("--b", "2"), ("--c", None)]
