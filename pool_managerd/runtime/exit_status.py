@@ -57,12 +57,18 @@ def _from_wait_status(status: int) -> ExitStatus:
     return ExitStatus(code=os.WEXITSTATUS(status), signal=None, known=True)
 
 
-def reap(pidfd: int) -> ExitStatus | None:
+def reap(pidfd: int, pid: int) -> ExitStatus | None:
     """Reap our own child; ``None`` if it cannot be reaped yet.
 
     :raises ChildProcessError: if it is not our child, or was reaped by somebody else.
     """
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    try:
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # Before Linux 5.4, or under a filter that does not know it. Until it is reaped the number is the child's own.
+        result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
     if result is None:
         return None
     if result.si_code == os.CLD_EXITED:

@@ -165,7 +165,7 @@ class EngineProcess:
             return
         if self.is_child:
             try:
-                status = reap(self._pidfd)
+                status = reap(self._pidfd, self.pid)
             except ChildProcessError:
                 self.is_child = False
             else:

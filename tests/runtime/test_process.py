@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import pwd
@@ -172,6 +173,21 @@ async def test_the_end_is_noticed_with_its_cause_and_no_zombie_stays(run, code, 
     assert read_stat(process.pid) is None
     assert not process.send(signal.SIGTERM)
     assert not process.kill_group()
+
+
+async def test_the_end_is_noticed_where_the_kernel_reaps_by_number_only(run, monkeypatch):
+    waitid = os.waitid
+
+    def older(kind, number, options):
+        if kind == os.P_PIDFD:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return waitid(kind, number, options)
+
+    monkeypatch.setattr(os, "waitid", older)
+    process = await run("raise SystemExit(7)")
+    status = await asyncio.wait_for(process.gone(), 5)
+    assert (status.code, status.known) == (7, True)
+    assert read_stat(process.pid) is None
 
 
 async def test_a_kill_is_noticed_within_milliseconds(run, log_lines):
