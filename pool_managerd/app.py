@@ -120,6 +120,7 @@ class Daemon:
         self.reread = reread
         self.stopping = asyncio.Event()
         self._hurry: Callable[[], None] = lambda: None
+        self._daemon_file: asyncio.Task[Any] | None = None
 
     async def run(self) -> int:
         """Serve until told to stop."""
@@ -220,11 +221,18 @@ class Daemon:
         stack.callback(host.cancel_tasks)
         return host, metrics
 
-    @staticmethod
-    def _write_anew(registry: Registry, where: Mapping[str, Any]) -> None:
+    def _write_anew(self, registry: Registry, where: Mapping[str, Any]) -> None:
         """The state directory was removed or emptied, and is there again."""
         registry.write_anew()
-        registry.host.state_dir.write_daemon(where)
+        self._write_daemon(registry.host, where)
+
+    def _write_daemon(self, host: Host, where: Mapping[str, Any]) -> None:
+        """Write ``daemon.json``, now or as soon as that can be done."""
+        try:
+            host.state_dir.write_daemon(where)
+        except PoolManagerError as error:
+            if self._daemon_file is None or self._daemon_file.done():
+                self._daemon_file = host.start_task(_write_daemon_later(host, where, error), "daemon.json")
 
     def _announce(self, host: Host, http: HttpServer, grpc: GrpcServer) -> dict[str, Any]:
         """Say where the daemon serves: in the log, and in ``daemon.json`` for tools that started it on port 0.
@@ -237,10 +245,7 @@ class Daemon:
             "grpc": f"{_bracketed(self.config.server.grpc.host)}:{grpc.port}",
             "version": __version__,
         }
-        try:
-            host.state_dir.write_daemon(where)
-        except PoolManagerError as error:
-            host.start_task(_write_daemon_later(host, where, error), "daemon.json")
+        self._write_daemon(host, where)
         source = host.inventory.source
         simulated = " on SIMULATED devices: no real GPU is used" if source == "simulated" else ""
         host.bus.publish(

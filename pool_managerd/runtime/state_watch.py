@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 SETTLE_S = 0.1
 #: Seconds until a directory is tried again that is back and cannot be used yet.
 RETRY_S = 1.0
+#: Seconds until an inotify instance is asked for again where there was none left.
+NO_INOTIFY_S = 60.0
 
 # MASK_ADD: two paths may share a folder, and each adds what it wants to be told of it.
 _GONE = Mask.MOVE_SELF | Mask.DELETE_SELF | Mask.ONLYDIR | Mask.MASK_ADD
@@ -53,11 +55,16 @@ class StateWatch:
                 inotify = Inotify()
             except OSError as error:
                 _log.warning("no inotify instance (%s): a lost state directory is noticed when it is written to", error)
-                return
-            with inotify:
-                followed = self._follow(inotify)
-                await self._look()
-                await self._changed(inotify, followed)
+                await asyncio.sleep(NO_INOTIFY_S)
+                continue
+            try:
+                with inotify:
+                    followed = self._follow(inotify)
+                    await self._look()
+                    await self._changed(inotify, followed)
+            except Exception:  # noqa: BLE001 - whatever it was, the directory is looked at again
+                _log.exception("looking at the state directory failed; it is tried again in %g s", RETRY_S)
+                await asyncio.sleep(RETRY_S)
 
     def _follow(self, inotify: Inotify) -> dict[int, set[str]]:
         """Watch what there is of the path, and of the one that a link leads to.

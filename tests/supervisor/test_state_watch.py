@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -9,8 +10,10 @@ import signal
 import pytest
 from supervisor_world import World, alive, until
 
+from pool_managerd.app import Daemon
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.failures import FailureClass
+from pool_managerd.runtime import state_watch
 from pool_managerd.runtime.files import StateDir
 from pool_managerd.runtime.state_watch import StateWatch
 
@@ -149,6 +152,44 @@ async def test_a_lost_lock_or_id_is_written_anew(place):
         for name in ("daemon.lock", "state.id", "state.db"):
             (here.state / name).unlink()
             await until(lambda name=name: (here.state / name).exists())
+        await whole(here, w)
+
+
+async def test_where_daemon_json_cannot_be_written_it_is_written_later_and_the_directory_is_watched_on(place):
+    here = place()
+    where = {"http": "127.0.0.1:1"}
+    async with World(here) as w:
+        daemon = Daemon(w.host.config, lambda: w.host.config)
+        watch = StateWatch(w.host, lambda: daemon._write_anew(w.registry, where))
+        w.host.start_task(watch.run(), "state directory")
+        await w.phase("ready")
+        in_its_place = here.state / "daemon.json"
+        in_its_place.mkdir()
+        for name in ("state.id", "daemon.lock"):
+            (here.state / name).unlink()
+            await until(lambda name=name: (here.state / name).exists())
+        await until(lambda: w.of("daemon", to="warning", code="STORE_UNAVAILABLE"))
+        in_its_place.rmdir()
+        await until(in_its_place.exists)
+        assert json.loads(in_its_place.read_text()) == where
+        await whole(here, w)
+
+
+async def test_the_directory_is_watched_on_after_a_look_at_it_that_failed(place, monkeypatch):
+    here = place()
+    failures = []
+
+    def write_anew() -> None:
+        failures.append("failed")
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(state_watch, "RETRY_S", 0.05)
+    async with World(here) as w:
+        w.host.start_task(StateWatch(w.host, write_anew).run(), "state directory")
+        await w.phase("ready")
+        for count in (1, 2):
+            (here.state / "state.id").unlink()
+            await until(lambda count=count: len(failures) == count)
         await whole(here, w)
 
 
