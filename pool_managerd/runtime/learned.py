@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from pool_managerd.devices.need import Need
 from pool_managerd.engines.base import EngineSpec
 from pool_managerd.runtime.run import Run
 from pool_managerd.runtime.store import Delete, Put, Store
+
+_log = logging.getLogger(__name__)
 
 #: The kind of document in the store; a key is that of :func:`need_key`, a slash and the engine's version.
 KIND = "need"
@@ -28,12 +31,13 @@ class LearnedNeeds:
     """The measured peaks of this daemon and those before it.
 
     :param store: where they outlive the daemon.
+    :ivar unusable: why stored documents are left out, by key.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._peaks = {key: Peak.from_json(document) for key, document in store.load(KIND).items()}
+        self._peaks, self.unusable = _peaks(store.load(KIND).items())
 
     def apply(self, key: str, version: str | None, need: Need, devices: Sequence[str], split: Sequence[float]) -> Need:
         """A need with what was measured; ``version`` is the engine's, as far as it is known before the start."""
@@ -96,7 +100,9 @@ def read_learned(database: Path) -> Callable[[PoolConfig, Path | None, Sequence[
                 connection.close()
         except sqlite3.Error:
             documents = []  # another version's, or damaged: the daemon says so, the plan goes by the model files
-    peaks = {key: _peak(document) for key, document in documents}
+    peaks, unusable = _peaks((key, _read(document)) for key, document in documents)
+    for key, error in unusable.items():
+        _log.warning("the stored need %s cannot be used, and is left out: %r", key, error)
 
     def learned(
         pool: PoolConfig, model: Path | None, devices: Sequence[str], split: Sequence[float], need: Need
@@ -107,6 +113,21 @@ def read_learned(database: Path) -> Callable[[PoolConfig, Path | None, Sequence[
     return learned
 
 
-def _peak(document: str) -> Peak:
-    told: dict[str, Any] = json.loads(document)
-    return Peak.from_json(told)
+def _read(document: str) -> Any:
+    """A document of the database; ``None`` if it is none."""
+    try:
+        return json.loads(document)
+    except ValueError:
+        return None
+
+
+def _peaks(documents: Iterable[tuple[str, Any]]) -> tuple[dict[str, Peak], dict[str, Exception]]:
+    """The peaks of the store's documents, and what is wrong with those that are not what a daemon writes."""
+    peaks: dict[str, Peak] = {}
+    unusable: dict[str, Exception] = {}
+    for key, document in documents:
+        try:
+            peaks[key] = Peak.from_json(document)
+        except (KeyError, TypeError, ValueError) as error:
+            unusable[key] = error
+    return peaks, unusable

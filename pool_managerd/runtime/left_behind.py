@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from pool_managerd.runtime.files import TEMPORARY
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.identity import ProcessIdentity
 from pool_managerd.runtime.process import adopt
-from pool_managerd.runtime.replica_stop import STUCK_WAIT_S
+from pool_managerd.runtime.replica_stop import STOP_RETRY_S, STUCK_WAIT_S
 from pool_managerd.runtime.stop import KILL_WAIT_S, reap_leftovers, stop_ladder
 from pool_managerd.runtime.store import Operation
+
+_log = logging.getLogger(__name__)
 
 #: Seconds of grace for an engine whose pool, and with it ``stop.grace_ms``, is gone: the default of that key.
 GRACE_S = 5.0
@@ -67,16 +70,23 @@ class LeftBehind:
     ) -> None:
         marker = self.host.marker(pool_id, replica_id)
         process = None if identity is None else adopt(identity)
-        grace_s = GRACE_S
+        grace_s, said = GRACE_S, False
         loop = asyncio.get_running_loop()
         began = loop.time()
-        if process is not None or marker in await marked_processes(marker):
-            self._say(pool_id, replica_id)
-        survivors: tuple[int, ...] = ()
         while True:
-            if process is not None:
-                survivors = (await stop_ladder(process, grace_s=grace_s)).survivors
-            survivors = (*survivors, *(pid for pid in await reap_leftovers(marker) if pid not in survivors))
+            survivors: tuple[int, ...] = ()
+            try:
+                if not said and (process is not None or marker in await marked_processes(marker)):
+                    self._say(pool_id, replica_id)
+                said = True
+                if process is not None:
+                    survivors = (await stop_ladder(process, grace_s=grace_s)).survivors
+                survivors = (*survivors, *(pid for pid in await reap_leftovers(marker) if pid not in survivors))
+            except OSError as error:
+                # No descriptor or no memory left for the search: they are still there to be ended.
+                _log.warning("ending what is left of %s-%s: %s", pool_id, replica_id, error)
+                await asyncio.sleep(STOP_RETRY_S)
+                continue
             if not survivors:
                 break
             self._stuck(pool_id, replica_id, survivors, loop.time() - began)

@@ -45,6 +45,8 @@ class RegistryRestore:
             for replica in pool.replicas.values():
                 adoption.restore(pool, replica)
         self._restore_leases(store.load("lease"))
+        for key, error in self.host.learned.unusable.items():
+            self._warn_of_document("need", key, error)
         left = await adoption.clean_up()
         for pool_id, replica_id in sorted(left):
             known = self.registry.pools.get(pool_id)

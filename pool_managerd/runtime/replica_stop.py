@@ -115,8 +115,14 @@ class ReplicaStop:
             await asyncio.shield(self._leftovers)
 
     async def _reap(self, marker: str) -> None:
-        # Nobody can say when they are gone: what we know of them is their mark only.
-        while await reap_leftovers(marker):  # noqa: ASYNC110 - there is nothing to wait for
+        replica = self.replica
+        while True:
+            try:
+                if not await reap_leftovers(marker):
+                    return
+            except OSError as error:
+                _log.warning("ending what %s left behind: %s", replica.name, error, extra=replica.log_fields)
+            # Nobody can say when they are gone: what we know of them is their mark only.
             await asyncio.sleep(STOP_RETRY_S)
 
     def _note_release(self, run: Run) -> None:

@@ -1,6 +1,7 @@
 """What the next daemon makes of what the last one left, at each moment."""
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -13,7 +14,9 @@ from supervisor_world import QUICK, World, alive, pool, until
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.phases import Desired, Phase
 from pool_managerd.core.restart_values import BreakerState
+from pool_managerd.runtime import descendants
 from pool_managerd.runtime.adoption import died
+from pool_managerd.runtime.learned import read_learned
 from pool_managerd.runtime.store import Put
 
 
@@ -317,6 +320,67 @@ async def test_a_pool_that_the_config_dropped_meanwhile_leaves_nothing_but_its_l
         await w.host.store.flush()
         assert set(w.host.store.load("pool")) == {"p"}
         assert set(w.host.store.load("replica")) == {"p/r0"}
+
+
+def without_descriptors(monkeypatch, times: int) -> list[int]:
+    """The next searches through all processes find no descriptor left."""
+    failed: list[int] = []
+    read = descendants.process_table
+
+    def table():
+        if len(failed) < times:
+            failed.append(errno.EMFILE)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read()
+
+    monkeypatch.setattr(descendants, "process_table", table)
+    return failed
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_what_a_dropped_pool_left_is_ended_although_there_was_no_descriptor_for_a_while(
+    place, monkeypatch, times
+):
+    here = place(pool(), pool("q"))
+    pid = (await life(here, both_ready))["q"]
+    here.write(pool())
+    async with World(here, begin=False) as w:
+        ending = w.registry.left_behind.ending
+        await until(lambda: not ending)
+        failed = without_descriptors(monkeypatch, times)
+        w.registry.left_behind.end("q", "r0", None, first=True, then=())
+        await until(lambda: len(failed) == times)
+        await until(lambda: not ending)
+        assert not alive(pid)
+        w.registry.begin()
+
+
+async def test_a_start_waits_for_what_an_earlier_one_left_although_there_was_no_descriptor_for_a_while(
+    place, monkeypatch
+):
+    here = place()
+    async with World(here) as w:
+        await w.phase("ready")
+        stopping = w.replica().stopping
+        failed = without_descriptors(monkeypatch, 1)
+        stopping.begin_reaping("nobody:has:this")
+        await stopping.cleaned_up()
+        assert len(failed) == 1
+
+
+async def test_a_measured_need_that_cannot_be_read_is_left_out_with_a_warning(place, caplog):
+    here = place()
+    async with World(here) as w:
+        await w.phase("ready")
+        w.host.store.post([Put("need", "a/1", {}), Put("need", "b/1", {"held": [1], "version": "1", "at": 2.0})])
+        await w.host.store.flush()
+    async with World(here) as w:
+        assert [one.details["key"] for one in w.of("daemon", to="warning") if one.details.get("kind") == "need"] == [
+            "a/1"
+        ]
+        await w.phase("ready")
+    read_learned(here.state / "state.db")
+    assert "the stored need a/1 cannot be used" in caplog.text
 
 
 async def test_a_pool_cannot_come_back_while_its_old_engine_is_being_ended(place):
