@@ -182,14 +182,19 @@ def _open_for(
 def _open(
     history: RestartHistory, policy: RestartPolicy, kind: BreakerKind, now: float, open_ms: int, why: str
 ) -> tuple[RestartHistory, Verdict]:
-    until = now + open_ms / 1000
+    until, delay, limit = now + open_ms / 1000, open_ms, ""
+    # The trial is a restart like any other: it is never made before the rate window allows one.
+    limited = at_limit(history, policy, now)
+    if limited is not None and limited.at is not None and limited.delay_ms is not None and limited.at > until:
+        until, delay = limited.at, limited.delay_ms
+        limit = f" ({limited.burst} reach the limit of {policy.rate})"
     opened = replace(history, state=BreakerState.OPEN, kind=kind, open_until=until, last_open_ms=open_ms)
     verdict = Verdict(
         Next.CIRCUIT_OPEN,
-        f"circuit opened: {why}; no start for {open_ms} ms, then one trial, which closes it after "
+        f"circuit opened: {why}; no start for {delay} ms{limit}, then one trial, which closes it after "
         f"{policy.breaker_stable_ms / 1000:g} s Ready; the operator can reset it",
         at=until,
-        delay_ms=open_ms,
+        delay_ms=delay,
         opened=True,
     )
     return opened, verdict

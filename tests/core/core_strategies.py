@@ -187,6 +187,17 @@ patient_policies = st.builds(
     storm_open=st.sampled_from([4, 10, 30]),
 )
 
+#: Such as open a circuit at the first failure, for a time that is far shorter than the rate window.
+impatient_policies = st.builds(
+    replace,
+    policies,
+    breaker_failures=st.integers(1, 2),
+    breaker_driver_failures=st.integers(1, 2),
+    breaker_open_ms=st.integers(1, 2_000),
+    breaker_max_open_ms=st.integers(1, 2_000),
+    rate=st.integers(1, 6),
+)
+
 
 @st.composite
 def hard_lives(draw, policy=patient_policies, most=40):
@@ -215,4 +226,4 @@ def hard_lives(draw, policy=patient_policies, most=40):
 
 
 #: Walks of all kinds.
-histories_of_all_kinds = st.one_of(lives(), hard_lives())
+histories_of_all_kinds = st.one_of(lives(), hard_lives(), hard_lives(impatient_policies))

@@ -68,7 +68,6 @@ def crash_loop(policy: RestartPolicy, count: int, *, failure_class=CRASH, spread
 
 @given(policies, st.integers(1, 30), spreads, st.sampled_from([CRASH, DRIVER, FailureClass.CLEAN_EXIT]))
 def test_no_window_ever_holds_more_restarts_than_the_rate_allows(policy, count, spread, failure_class):
-    # A trial of the circuit keeps its own time, so it is left out here.
     policy = replace(
         policy, breaker_failures=1_000, breaker_driver_failures=1_000, storm_open=1_000, on_exit_zero="restart"
     )
@@ -78,6 +77,18 @@ def test_no_window_ever_holds_more_restarts_than_the_rate_allows(policy, count, 
     ]
     for start in starts:
         assert len([one for one in starts if start <= one < start + policy.rate_window_ms / 1000]) <= policy.rate
+
+
+def test_a_circuit_that_opens_for_a_second_makes_no_more_trials_than_the_rate_allows():
+    policy = replace(DEFAULTS, breaker_failures=1, breaker_open_ms=1_000, breaker_max_open_ms=1_000)
+    life = crash_loop(policy, 30)
+    starts = [now for _, told, taken, now in life.steps if told.signal is Signal.TRIAL and taken.actions]
+    assert len(starts) == 29
+    for start in starts:
+        assert len([one for one in starts if start <= one < start + 60]) <= 10
+    opened = [taken.verdict for _, _, taken, _ in life.steps if taken.verdict is not None]
+    assert [verdict.delay_ms for verdict in opened[:11]] == [1_000] * 10 + [51_000]
+    assert "10 restarts within 60 s reach the limit of 10" in opened[10].reason
 
 
 def test_the_rate_window_slides():
