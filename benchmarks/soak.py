@@ -45,8 +45,11 @@ def main() -> int:
     took = time.monotonic() - began
     struck = ", ".join(f"{count} {kind}" for kind, count in sorted(soak.struck.items()))
     print(f"{sum(soak.struck.values())} faults: {struck}")
-    print(f"{soak.events} events, {soak.streams} streams")
+    print(f"{soak.events} events, {soak.streams} streams, {soak.looks} looks at all pools")
     print(f"seed {seed}: {soak.done - broken} of {soak.done} sequences held, {took:.0f} s")
+    if soak.done and not (soak.streams and soak.looks):
+        print("BROKEN: nothing was streamed, or nothing looked at: the soak itself is at fault")
+        return 1
     return 1 if broken else 0
 
 

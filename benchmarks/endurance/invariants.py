@@ -92,12 +92,18 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.wait(0.05):
             try:
-                pools = self.world.pools()
-            except (PoolManagerLibraryError, OSError, TypeError):
+                answer = self.world.ask("list")
+            except (PoolManagerLibraryError, OSError):
                 self._dead_since.clear()  # no daemon, nothing said
                 continue
+            if not answer.ok:
+                # One that starts or stops may refuse; one that cannot say it has a fault.
+                self._dead_since.clear()
+                if answer.status == 500:
+                    self.problems.append(answer.describe())
+                continue
+            self._look({pool["pool_id"]: pool for pool in answer.body["pools"]})
             self.looks += 1
-            self._look(pools)
 
     def _look(self, pools: Mapping[str, dict[str, Any]]) -> None:
         ready = set()
@@ -117,9 +123,13 @@ class Watch:
                 )
 
     def stop(self) -> list[str]:
-        """End, and say what was wrong; each thing once."""
+        """End, and say what was wrong; each thing once. For a world whose daemon runs: it must have been looked at."""
         self._stop.set()
         self._thread.join(35)
+        if self._thread.is_alive():
+            self.problems.append("the look at all pools is not answered within 35 s")
+        elif not self.looks:
+            self.problems.append("no look at all pools was answered")
         return list(dict.fromkeys(self.problems))
 
 

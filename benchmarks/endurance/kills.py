@@ -151,7 +151,7 @@ def _moment(world: World, moment: Moment, before: Rest) -> tuple[Kept, Rest]:
         world.wait(after_ms / 1000)
         world.kill()
     world.start()
-    problems = [*promises.problems, *_promised(world, promises)]
+    problems = [*promises.problems, *world.take_faults(), *_promised(world, promises)]
     _release_all(world)
     _restore_config(world, moment)
     _, moving = come_to_rest(world)

@@ -63,6 +63,7 @@ class Soak:
     done: int = 0
     struck: Counter[str] = field(default_factory=Counter)
     streams: int = 0
+    looks: int = 0
     events: int = 0
 
     def run(self) -> Iterator[Outcome]:
@@ -115,6 +116,8 @@ class Soak:
         after, wrong = check_at_rest(world)
         problems += [f"all up again: {problem}" for problem in wrong]
         problems += watch.stop()
+        self.looks += watch.looks
+        problems += world.take_faults()
         problems += world.judge_events()
         problems += log_problems(world)
         after = after or first or before

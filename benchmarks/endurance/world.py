@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -70,6 +71,7 @@ class World:
     def __init__(self, pools: tuple[PoolShape, ...] = POOLS, *, keep: bool = False) -> None:
         self.shapes = pools
         self.keep = keep
+        self.faults: list[str] = []
         # Resolved, because leftovers are found by this very text.
         self.root = Path(tempfile.mkdtemp(prefix="pool-managerd-soak-")).resolve()
         self._reaper = subprocess.Popen(
@@ -226,17 +228,27 @@ class World:
             raise DaemonError(f"{operation}: {error}") from error
 
     def begin(self, work: Callable[..., None], *arguments: object) -> threading.Thread:
-        """Begin work in a thread of its own, whose connections to the daemon end with it."""
+        """Begin work in a thread of its own, whose connections to the daemon end with it.
+
+        An exception ends the thread, and is one of :attr:`faults`: what it was to look at was not looked at.
+        """
 
         def run() -> None:
             try:
                 work(*arguments)
+            except Exception:  # noqa: BLE001 - whatever it is, somebody has to be told
+                self.faults.append(f"{work.__qualname__} ended early: {traceback.format_exc().strip()}")
             finally:
                 self.daemon.http.forget_connections()
 
         thread = threading.Thread(target=run, name=work.__name__, daemon=True)
         thread.start()
         return thread
+
+    def take_faults(self) -> list[str]:
+        """What has ended threads of :meth:`begin` since the last call."""
+        faults, self.faults = self.faults, []
+        return faults
 
     def pools(self) -> dict[str, dict[str, Any]]:
         """The status of all pools."""

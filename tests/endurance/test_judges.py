@@ -1,11 +1,18 @@
 """The judges themselves: each says what is wrong, and plans are the same again."""
 
+import threading
+from types import SimpleNamespace
+
 import pytest
 from endurance import invariants, plan
+from endurance.callers import Holder
 from endurance.kills import Moment
 from endurance.shape import BY_ID, GPUS, POOLS, REPLICAS
 from endurance.stream import StreamJudge
+from endurance.world import World
+from PoolManagerLibrary.errors import DaemonError
 from PoolManagerLibrary.event_log import SeenEvent
+from PoolManagerLibrary.outcome import Outcome, Protocol
 
 from pool_managerd.core.times import rfc3339
 
@@ -122,6 +129,83 @@ def status(*replicas, **changes):
 )
 def test_a_status_that_contradicts_itself_is_told(seen, said):
     assert any(said in problem for problem in invariants.contradictions(seen, 1))
+
+
+class Listing:
+    """A world of which only the list of pools is asked, ``answer`` each time."""
+
+    begin = World.begin
+    take_faults = World.take_faults
+
+    def __init__(self, answer):
+        self.shapes = ()
+        self.faults = []
+        self.daemon = SimpleNamespace(http=SimpleNamespace(forget_connections=lambda: None))
+        self.answer = answer
+        self.asked = threading.Event()
+        self.asked_again = threading.Event()
+
+    def ask(self, *_operation, **_arguments):
+        (self.asked_again if self.asked.is_set() else self.asked).set()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def listed(*pools):
+    return Outcome(Protocol.HTTP, "list", True, 200, body={"pools": list(pools)})
+
+
+def test_a_watch_that_sees_the_pools_says_nothing():
+    world = Listing(listed(status(replica(pid=None, ready=False, phase="backoff"), ready=False, phase="backoff")))
+    watch = invariants.Watch(world)
+    assert world.asked_again.wait(10)
+    assert (watch.stop(), world.take_faults()) == ([], [])
+    assert watch.looks > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (listed({"pool_id": "p"}), "KeyError: 'replicas'"),
+        (Outcome(Protocol.HTTP, "list", True, 200, body=None), "TypeError"),
+    ],
+)
+def test_what_ends_a_watch_is_told(answer, said):
+    world = Listing(answer)
+    watch = invariants.Watch(world)
+    watch._thread.join(10)
+    assert watch.stop() == ["no look at all pools was answered"]
+    (fault,) = world.take_faults()
+    assert "Watch._run ended early" in fault
+    assert said in fault
+    assert world.take_faults() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (DaemonError("no daemon"), []),
+        (Outcome(Protocol.HTTP, "list", False, 503, problem={"code": "SHUTTING_DOWN"}), []),
+        (Outcome(Protocol.HTTP, "list", False, 500, problem={"code": "INTERNAL"}), ["list: 500: INTERNAL"]),
+    ],
+)
+def test_a_watch_that_never_saw_the_pools_says_so(answer, said):
+    world = Listing(answer)
+    watch = invariants.Watch(world)
+    assert world.asked_again.wait(10)
+    assert watch.stop() == [*said, "no look at all pools was answered"]
+    assert world.take_faults() == []
+
+
+def test_what_ends_a_caller_is_told():
+    world = Listing(Outcome(Protocol.HTTP, "acquire", True, 201, body={}))
+    holder = Holder(world, "p", strict=True)
+    holder._thread.join(10)
+    assert holder.stop() == []
+    (fault,) = world.take_faults()
+    assert "Holder._run ended early" in fault
+    assert "KeyError: 'lease_id'" in fault
 
 
 def test_only_what_the_rules_leave_to_the_operator_may_rest_unready():

@@ -17,6 +17,8 @@ def test_random_faults_break_nothing():
     broken = [outcome.report() for outcome in soak.run() if outcome.problems]
     assert not broken, "\n\n".join(broken)
     assert soak.done > 0
+    assert soak.streams > 0
+    assert soak.looks > 0
 
 
 def test_a_daemon_that_is_killed_at_any_moment_keeps_its_promises():
