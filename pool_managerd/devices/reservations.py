@@ -81,10 +81,6 @@ class Reservations:
         """Bytes promised on one GPU, by replica."""
         return {held.key: held.per_device[uuid] for held in self._by_key.values() if held.per_device.get(uuid)}
 
-    def pids_of_others(self, key: Key) -> frozenset[int]:
-        """The processes of all replicas but this one."""
-        return frozenset().union(*(held.pids for held in self.others(key)))
-
     def owner_of(self, pid: int) -> Key | None:
         """The replica that a process belongs to; ``None`` for one that is not ours."""
         return next((held.key for held in self._by_key.values() if pid in held.pids), None)

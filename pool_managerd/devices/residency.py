@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pool_managerd.core.errors import Code, PoolManagerError
@@ -87,50 +87,6 @@ def still_held(pids: Collection[int], snapshot: DevicesSnapshot) -> tuple[Held, 
         for device in snapshot.devices
         for process in device.processes
         if process.pid in pids and process.used != 0
-    )
-
-
-def not_released(
-    pids: Collection[int],
-    held: Mapping[str, int],
-    before_stop: DevicesSnapshot,
-    after_stop: DevicesSnapshot,
-    tolerance: float,
-) -> tuple[Held, ...]:
-    """What an engine that was stopped has not given back yet; empty: a successor may start.
-
-    :param pids: its former processes.
-    :param held: bytes by UUID that it held, for residency mode ``device``; there the pid of the answer is 0.
-    """
-    if after_stop.residency == "process":
-        return still_held(pids, after_stop)
-    found = []
-    for uuid, count in held.items():
-        device, earlier = after_stop.by_uuid.get(uuid), before_stop.by_uuid.get(uuid)
-        if device is None or earlier is None or device.health != "ok":
-            continue
-        missing = int(count * (1 - tolerance)) - (earlier.used - device.used)
-        if missing > 0:
-            found.append(Held(device, 0, missing))
-    return tuple(found)
-
-
-def not_released_error(held: Sequence[Held], waited_ms: int) -> PoolManagerError:
-    """INSUFFICIENT_VRAM for memory of a stopped engine that did not come back within ``vram_release_ms``."""
-    worst = max(held, key=lambda one: one.used or 0)
-    who = f"process {worst.pid} of the stopped engine still holds" if worst.pid else "the stopped engine left"
-    return PoolManagerError(
-        Code.INSUFFICIENT_VRAM,
-        f"{worst.device.label()}: {who} {worst.used} bytes ({human(worst.used or 0)}) after {waited_ms} ms",
-        hint="the pool becomes Ready by itself once it is released; a process that cannot end may take a GPU reset",
-        details={
-            "device": worst.device.uuid,
-            "index": worst.device.index,
-            "bytes": worst.used,
-            "pid": worst.pid or None,
-            "waited_ms": waited_ms,
-            "holder": {"pool_id": None, "replica_id": None, "pid": worst.pid or None, "bytes": worst.used},
-        },
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -117,10 +116,6 @@ class Engine(ABC):
     version_path: ClassVar[str | None] = None
     #: Asked for :meth:`parse_progress`.
     progress_path: ClassVar[str | None] = None
-    #: Asked for :meth:`parse_model`.
-    model_path: ClassVar[str | None] = None
-    #: The engine's own way to be asked to end.
-    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     log_patterns: ClassVar[tuple[LogPattern, ...]] = ()
     #: Asked for a token; see :meth:`canary_for`.
     canary: ClassVar[CanaryRequest | None] = None
@@ -156,10 +151,6 @@ class Engine(ABC):
 
     def parse_version(self, body: bytes) -> str | None:  # noqa: ARG002  # an interface
         """Read the answer of :attr:`version_path`; ``None`` if it can't be understood."""
-        return None
-
-    def parse_model(self, body: bytes) -> str | None:  # noqa: ARG002  # an interface
-        """Read the model's name or path from the answer of :attr:`model_path`, to tell who answers there."""
         return None
 
     def parse_progress(self, body: bytes) -> float | None:  # noqa: ARG002  # an interface

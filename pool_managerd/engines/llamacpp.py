@@ -163,7 +163,6 @@ class LlamaCpp(Engine):
     slots_path: ClassVar[str | None] = "/slots"
     version_path: ClassVar[str | None] = "/props"
     progress_path: ClassVar[str | None] = "/metrics"
-    model_path: ClassVar[str | None] = "/props"
     log_patterns: ClassVar[tuple[LogPattern, ...]] = llamacpp_log.patterns(stamped=True)
     canary: ClassVar[CanaryRequest | None] = completion_canary()
 
@@ -231,12 +230,6 @@ class LlamaCpp(Engine):
         version = props.get("build_info") if isinstance(props, dict) else None
         # "b0-unknown": built outside of its git repository, so it does not know.
         return version if isinstance(version, str) and version and not version.endswith("-unknown") else None
-
-    def parse_model(self, body: bytes) -> str | None:
-        """Read ``model_path`` of ``/props``."""
-        props = json_or_none(body)
-        path = props.get("model_path") if isinstance(props, dict) else None
-        return path if isinstance(path, str) and path else None
 
     def parse_progress(self, body: bytes) -> float | None:
         """Read the decoding steps from ``/metrics``; tokens are counted at the end of a request's phases only."""

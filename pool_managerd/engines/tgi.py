@@ -84,7 +84,6 @@ class Tgi(Engine):
     slots_path: ClassVar[str | None] = "/metrics"
     version_path: ClassVar[str | None] = "/info"
     progress_path: ClassVar[str | None] = "/metrics"
-    model_path: ClassVar[str | None] = "/info"
     log_patterns: ClassVar[tuple[LogPattern, ...]] = (*torch_log.PATTERNS, _WARMUP)
     canary: ClassVar[CanaryRequest | None] = completion_canary(model="tgi")
 
@@ -129,10 +128,6 @@ class Tgi(Engine):
     def parse_version(self, body: bytes) -> str | None:
         """Read ``version`` of ``/info``."""
         return _text(body, "version")
-
-    def parse_model(self, body: bytes) -> str | None:
-        """Read ``model_id`` of ``/info``."""
-        return _text(body, "model_id")
 
     def parse_progress(self, body: bytes) -> float | None:
         """Read the steps of batches from ``/metrics``; tokens are counted at the end of a request only."""

@@ -105,7 +105,6 @@ class Vllm(Engine):
     slots_path: ClassVar[str | None] = "/metrics"
     version_path: ClassVar[str | None] = "/version"
     progress_path: ClassVar[str | None] = "/metrics"
-    model_path: ClassVar[str | None] = "/v1/models"
     log_patterns: ClassVar[tuple[LogPattern, ...]] = (*torch_log.PATTERNS, _TOO_LITTLE_MEMORY, _ON_CPU)
     canary: ClassVar[CanaryRequest | None] = completion_canary()
 
@@ -155,14 +154,6 @@ class Vllm(Engine):
         answer = json_or_none(body)
         version = answer.get("version") if isinstance(answer, dict) else None
         return version if isinstance(version, str) else None
-
-    def parse_model(self, body: bytes) -> str | None:
-        """Read the first model of ``/v1/models``."""
-        answer = json_or_none(body)
-        try:
-            return str(answer["data"][0]["id"])
-        except (KeyError, IndexError, TypeError):
-            return None
 
     def parse_progress(self, body: bytes) -> float | None:
         """Read the steps of the engine (a chunk of a long prompt is one) and its tokens from ``/metrics``."""

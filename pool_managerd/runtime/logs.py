@@ -20,8 +20,6 @@ __all__ = ["LogTail", "LogWatcher", "archives", "tail_lines"]
 
 #: A line is looked at up to this many bytes; the rest of a longer one is left out.
 MAX_LINE_BYTES = 64 * 1024
-#: What an engine wrote before its end is read in so many chunks of 256 KiB at most, since the loop waits for it.
-CATCH_UP_CHUNKS = 16
 #: Seconds between two looks at the logs where the kernel has no inotify instance left for the daemon.
 POLL_S = 0.2
 #: Seconds between two notes that an engine writes more than can be kept.
@@ -158,13 +156,6 @@ class LogWatcher:
             entry.tail.close()
             entry.tail = None
             self._drop_unused(entry)
-
-    def catch_up(self, path: Path) -> None:
-        """Hand over at once what an engine wrote up to now, for instance before its end is judged."""
-        entry = self._files.get(path)
-        for _ in range(CATCH_UP_CHUNKS):
-            if entry is None or entry.tail is None or not entry.tail.read():
-                return
 
     async def read(self, path: Path, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[bytes]:
         """The log's bytes.

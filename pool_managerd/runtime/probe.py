@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 #: Bytes of an answer's body that are read; what comes after is cut off.
@@ -46,15 +45,6 @@ def next_delay(elapsed_s: float, *, first_ms: float, max_ms: float) -> float:
     with 5 and 500 ms the spacing leaves 5 ms after 160 ms and has grown to 500 ms after 16 s.
     """
     return max(min(elapsed_s * _SPACING, max_ms / 1000), min(first_ms, max_ms) / 1000)
-
-
-def readiness_schedule(first_ms: float, max_ms: float) -> Iterator[float]:
-    """The delays, in seconds, before each readiness probe, without end, if probes took no time."""
-    elapsed = 0.0
-    while True:
-        delay = next_delay(elapsed, first_ms=first_ms, max_ms=max_ms)
-        elapsed += delay
-        yield delay
 
 
 async def http_request(

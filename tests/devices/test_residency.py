@@ -4,7 +4,7 @@ import pytest
 from test_fit import G0, G1, GIB, gpu, need, snap
 
 from pool_managerd.core.errors import Code
-from pool_managerd.devices.residency import cross_mask, judge, not_released, not_released_error, still_held
+from pool_managerd.devices.residency import cross_mask, judge, still_held
 
 EMPTY = snap(gpu(G0), gpu(G1))
 ASKED = need(GPU_0=4 * GIB)
@@ -63,15 +63,7 @@ def test_a_gpu_that_cannot_be_read_gives_no_verdict_but_unavailable():
     assert code({7}, [G0], EMPTY, snap(gpu(G0), stale=True), ASKED, 0.1) == Code.GPU_UNAVAILABLE
 
 
-def test_what_a_stopped_engine_still_holds():
-    held = not_released({7}, {G0: GIB}, EMPTY, snap(gpu(G0, p7=GIB, p9=1), gpu(G1)), 0.1)
-    assert [(one.pid, one.used) for one in held] == [(7, GIB)]
-    error = not_released_error(held, 500)
-    assert (error.code, error.details["device"], error.details["pid"]) == (Code.INSUFFICIENT_VRAM, G0, 7)
-    assert not_released({7}, {G0: GIB}, EMPTY, EMPTY, 0.1) == ()
-    assert [one.pid for one in still_held({9}, snap(gpu(G0, p9=1)))] == [9]
-    full = snap(gpu(G0, other=5 * GIB), residency="device")
-    (left,) = not_released({7}, {G0: 4 * GIB}, full, full, 0.0)
-    assert (left.pid, left.used) == (0, 4 * GIB)
-    assert not_released({7}, {G0: 4 * GIB}, full, snap(gpu(G0, other=GIB), residency="device"), 0.1) == ()
-    assert not_released_error([left], 500).details["pid"] is None
+def test_what_processes_still_hold():
+    assert [one.pid for one in still_held({9}, snap(gpu(G0, p7=1, p9=1)))] == [9]
+    assert still_held({9}, snap(gpu(G0, p9=0))) == ()
+    assert still_held({9}, snap(gpu(G0, p9=1), residency="device")) == ()

@@ -172,7 +172,6 @@ def test_vllm_says_what_runs_and_waits():
     assert get_engine("vllm").parse_slots(body).busy == 3
     assert get_engine("vllm").parse_slots(b"") is None
     assert get_engine("vllm").parse_version(b'{"version":"0.11.0"}') == "0.11.0"
-    assert get_engine("vllm").parse_model(b'{"data":[{"id":"m"}]}') == "m"
 
 
 def test_tgi_has_a_shard_per_gpu_and_never_disables_cuda():

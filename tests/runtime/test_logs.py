@@ -109,21 +109,23 @@ async def test_without_an_offset_only_what_comes_counts(watcher, log):
 
 
 async def test_a_watch_can_be_ended_by_its_own_callback(watcher, log):
-    seen = []
+    seen, called = [], asyncio.Event()
 
     def once(line: str) -> None:
         seen.append(line)
+        called.set()
         watcher.unwatch(log)
 
     watcher.watch(log, 0, once)
     write(log, "one", "two")
     other = Lines()
     watcher.watch(log, 0, once)
-    await asyncio.sleep(0)
-    watcher.catch_up(log)
+    async with asyncio.timeout(10):
+        await called.wait()
     assert seen == ["one"]
     watcher.watch(log, 0, other)
     await other.until("two")
+    assert seen == ["one"]
 
 
 async def test_a_failing_callback_does_not_end_the_watch(watcher, log, caplog):
@@ -138,14 +140,6 @@ async def test_a_failing_callback_does_not_end_the_watch(watcher, log, caplog):
     assert await lines.until("two") == ["one", "two"]
     assert "could not be judged" in caplog.text
     assert {(record.pool_id, record.replica_id) for record in caplog.records} == {("p", "r0")}
-
-
-async def test_catching_up_hands_over_at_once(watcher, log):
-    lines = Lines()
-    watcher.watch(log, 0, lines)
-    write(log, "last words")
-    watcher.catch_up(log)
-    assert lines.seen == ["last words"]
 
 
 async def test_many_logs_are_watched_at_once(watcher, tmp_path):
