@@ -43,6 +43,9 @@ A state directory that is moved away and back is used as before
     When the state directory is emptied
     Then an event of kind daemon of the daemon comes within 3 s    to=warning    reason=~written anew
     And the files of pool calm are there again
+    # Its answer says that the new database holds all: what is killed before that loses what was in the removed one.
+    When a caller asks for a lease on pool calm    ttl=120 s
+    Then it answers 201
     When the daemon is killed and started again
     Then the engine of pool calm was adopted
     And the daemon lists exactly the leases that are held on pool calm
