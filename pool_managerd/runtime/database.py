@@ -62,6 +62,7 @@ class Database:
         self.fresh = fresh
         self._connection = connection
         self.inode = inode
+        self._journal: tuple[int, int] | None = None
 
     @classmethod
     def open(cls, path: Path, *, expected: tuple[int, int] | None = None) -> Database:
@@ -102,12 +103,11 @@ class Database:
         return cls(path, connection, inode, fresh=fresh)
 
     def moved(self) -> bool:
-        """Whether the file at the path is not the open one any more: deleted, renamed or replaced."""
-        try:
-            found = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116 - for each commit; Path costs more
-        except OSError:
-            return True
-        return (found.st_dev, found.st_ino) != self.inode
+        """Whether the file at the path, or its journal, is not the open one any more: deleted, renamed or replaced.
+
+        What is written into a removed journal is lost with the process.
+        """
+        return _inode(str(self.path)) != self.inode or self._journal not in (None, _inode(f"{self.path}-wal"))
 
     def close(self) -> None:
         """Close the connection; what is in the journal goes into the database if it can."""
@@ -164,6 +164,8 @@ class Database:
             meta = dict(change.meta) if removed is None else {**change.meta, "forgotten": removed}
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
             connection.execute("COMMIT")
+            # Every transaction has one: none there means that it was removed meanwhile.
+            self._journal = self._journal or _inode(f"{self.path}-wal") or _NOWHERE
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 if connection.in_transaction:
@@ -179,6 +181,18 @@ class Database:
             return None
         self._connection.execute("DELETE FROM events WHERE revision <= ?", row)
         return int(row[0])
+
+
+_NOWHERE = (0, 0)
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    """Which file lies at the path; ``None`` for none."""
+    try:
+        found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - for each commit; Path costs more
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare(connection: sqlite3.Connection) -> bool:

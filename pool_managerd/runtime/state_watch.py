@@ -99,7 +99,8 @@ class StateWatch:
 
     async def _look(self) -> None:
         """Judge what is there."""
-        if not self._gone and self.state_dir.is_there() and not self.state_dir.is_whole(self.host.state_id):
+        emptied = not self.state_dir.is_whole(self.host.state_id) or not self.state_dir.database.exists()
+        if not self._gone and self.state_dir.is_there() and emptied:
             await asyncio.sleep(SETTLE_S)
         if not self.state_dir.is_there():
             self._retry = False

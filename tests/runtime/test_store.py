@@ -286,6 +286,22 @@ async def test_a_database_lost_under_the_running_daemon_is_written_anew(store, p
     await again.close()
 
 
+@pytest.mark.parametrize("suffixes", [["-wal"], ["-wal", "-shm"]])
+async def test_a_journal_removed_under_the_running_daemon_costs_no_promise(store, path, suffixes):
+    await store.commit([Put("lease", "before", {}), event(1)])
+    for suffix in suffixes:
+        path.with_name(f"{path.name}{suffix}").unlink()
+    await store.commit([Put("lease", "after", {}), event(2)])
+    # As the next daemon finds it after a kill: read by another process, while this one has written nothing more.
+    program = (
+        "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT key FROM documents ORDER BY key'))"
+    )
+    found = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "('after',) ('before',)\n"
+
+
 async def test_a_commit_waits_its_turn_behind_what_was_kept(store, path):
     availability = Availability(store)
     path.unlink()
