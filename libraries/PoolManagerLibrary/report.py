@@ -13,7 +13,7 @@ from robot.api import logger
 from PoolManagerLibrary.daemon_process import Daemon
 from PoolManagerLibrary.errors import PoolManagerLibraryError
 from PoolManagerLibrary.event_log import SeenEvent
-from PoolManagerLibrary.failed_folder import FAILED, failed_folder
+from PoolManagerLibrary.failed_folder import FAILED, failed_folder, make_failed_folder
 from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.scenario import Scenario
 from PoolManagerLibrary.timeline import story_of, timeline_svg
@@ -81,7 +81,7 @@ def _pool(daemon: Daemon, pool_id: str, alias: str) -> list[str]:
 
 
 def _copies(scenario: Scenario, daemon: Daemon, folder: Path, link: str) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_failed_folder(folder)
     names = []
     for pool in scenario.pools.values():
         for path in sorted(daemon.state_dir.glob(f"engine-{pool.pool_id}-r*.log*")):

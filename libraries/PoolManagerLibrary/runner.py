@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from PoolManagerLibrary.failed_folder import FAILED
+from PoolManagerLibrary.failed_folder import clear_failed
 
 #: What :mod:`PoolManagerLibrary.summary` writes.
 SUMMARY = ("summary.html", "summary.md", "summary.css")
@@ -244,7 +244,7 @@ def _run(plan: Plan, suites: list[str], folder: Path, results: Path) -> int:
 
 def clear_last_run(results: Path) -> None:
     """Remove what only the last report speaks of, so that nobody takes it for this run's."""
-    shutil.rmtree(results / FAILED, ignore_errors=True)
+    clear_failed(results)
     for name in SUMMARY:
         # What is in the way is told when the new ones are written.
         with contextlib.suppress(OSError):

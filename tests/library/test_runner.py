@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from PoolManagerLibrary.failed_folder import kept_files, make_failed_folder
 from PoolManagerLibrary.runner import (
     BAD_DATA,
     FEATURE_PATH,
@@ -15,6 +16,7 @@ from PoolManagerLibrary.runner import (
     run,
 )
 
+QUIETLY = ["--quiet", "--output", "none", "--log", "none", "--report", "none", "--xunit", "none"]
 SUITE = "*** Test Cases ***\nOne\n    No Operation\n"
 
 
@@ -74,8 +76,7 @@ def test_defaults_stand_back_behind_what_is_given(folder):
 
 
 def test_a_run_ends_as_robot_ends(folder):
-    arguments = ["--quiet", "--output", "none", "--log", "none", "--report", "none", "--xunit", "none"]
-    assert run([*arguments, str(folder / "robot")], {}, folder) == 0
+    assert run([*QUIETLY, str(folder / "robot")], {}, folder) == 0
 
 
 def test_tests_are_chosen_by_name_in_parallel_as_well(tmp_path):
@@ -86,6 +87,32 @@ def test_tests_are_chosen_by_name_in_parallel_as_well(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     tests = re.findall(r'<test id="[^"]+" name="(\w+)"', (tmp_path / "results/output.xml").read_text())
     assert tests == ["One", "One"]
+
+
+def test_only_what_an_earlier_run_kept_is_removed_from_the_folder_of_the_results(folder):
+    own = folder / "failed" / "A.A-bad-one"
+    make_failed_folder(own)
+    (own / "daemon.log").write_text("old")
+    for name in ("notes.txt", "photos/1.png"):
+        path = folder / "failed" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("somebody's")
+    assert run([*QUIETLY, "--outputdir", str(folder), str(folder / "robot")], {}, folder) == 0
+    assert not own.exists()
+    assert sorted(path.name for path in (folder / "failed").rglob("*")) == ["1.png", "notes.txt", "photos"]
+
+
+def test_a_folder_of_failed_scenarios_goes_when_nothing_is_left_in_it(folder):
+    make_failed_folder(folder / "failed" / "A.A-bad-one")
+    assert run([*QUIETLY, "--outputdir", str(folder), str(folder / "robot")], {}, folder) == 0
+    assert not (folder / "failed").exists()
+
+
+def test_the_mark_of_a_kept_folder_is_none_of_what_was_kept(tmp_path):
+    make_failed_folder(tmp_path / "failed" / "one")
+    (tmp_path / "failed" / "one" / "daemon.log").touch()
+    assert kept_files(tmp_path / "failed" / "one") == ["daemon.log"]
+    assert kept_files(tmp_path / "failed" / "two") == []
 
 
 def test_suites_that_are_not_there_are_named(folder, capfd):

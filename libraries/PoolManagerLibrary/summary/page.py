@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from PoolManagerLibrary.failed_folder import FAILED, failed_folder
+from PoolManagerLibrary.failed_folder import FAILED, failed_folder, kept_files
 from PoolManagerLibrary.summary import matrix
 from PoolManagerLibrary.summary.catalogue import Catalogue
 from PoolManagerLibrary.summary.markup import duration_bar, log_link, verdict
@@ -102,7 +102,7 @@ def _failures(run: Run, results: Path) -> Iterator[str]:
 def _kept(one: ScenarioResult, results: Path) -> Iterator[str]:
     """What the scenario left beside the report: the pictures shown, the files as links."""
     folder = results / FAILED / failed_folder(one.suite, one.name)
-    names = sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    names = kept_files(folder)
     base = f"{FAILED}/{quote(folder.name)}"
     for name in names:
         if name.endswith(".svg"):
