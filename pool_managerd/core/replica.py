@@ -323,16 +323,16 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Rule] = MappingProxyType(
         (Phase.BACKOFF, Signal.START): _start,
         (Phase.BACKOFF, Signal.TIMER): _timer,
         (Phase.BACKOFF, Signal.RECHECK): _recheck,
-        (Phase.BACKOFF, Signal.EXPLAINED): _explained,
         (Phase.BACKOFF, Signal.STOP): _rest,
         (Phase.CIRCUIT_OPEN, Signal.TIMER): _half_open,
-        (Phase.CIRCUIT_OPEN, Signal.EXPLAINED): _explained,
         (Phase.CIRCUIT_OPEN, Signal.STOP): _rest,
         (Phase.HALF_OPEN, Signal.TRIAL): _trial,
         (Phase.HALF_OPEN, Signal.STOP): _rest,
         (Phase.FAILED, Signal.START): _start,
         (Phase.FAILED, Signal.RECHECK): _recheck,
         (Phase.FAILED, Signal.STOP): _rest,
+        # Ready, or drained since then, it has no failure any more that could be told better.
+        **{(phase, Signal.EXPLAINED): _explained for phase in Phase if phase not in {Phase.READY, Phase.DRAINING}},
         **{(phase, Signal.RESET): _reset for phase in Phase},
     }
 )

@@ -42,13 +42,29 @@ def change(replica: Replica, before: ReplicaState, taken: Step, given: Input) ->
     if after.phase is not before.phase:
         _phase(replica, before, taken, failure)
     elif failure is not None and failure is not before.failure:
-        details = {"hint": failure.hint, "cause": failure.cause, **failure.details}
-        _publish(replica, EventKind.PHASE, before.phase, after.phase, failure, taken.reason, details)
-    _preload(replica, before, after, failure)
+        explained(replica, failure, at=after.failed_at)
+    _preload(replica, before, after, failure if given.signal is Signal.FAILED else None)
     _breaker(replica, before.history, after.history, taken.reason if taken.verdict is None else taken.verdict.reason)
     _storm(replica, before, taken)
     if after.phase is Phase.BACKOFF and before.phase is not Phase.BACKOFF:
         _scheduled(replica, taken)
+
+
+def explained(replica: Replica, failure: Failure, *, at: float | None = None) -> None:
+    """A failure is known better now. The phase stays as it is, and what followed from the failure, too."""
+    phase = replica.state.phase
+    replica.host.bus.publish(
+        EventKind.PHASE,
+        pool_id=replica.pool_id,
+        replica_id=replica.replica_id,
+        from_=phase,
+        to=phase,
+        code=str(failure.code),
+        reason=failure.message,
+        details={"hint": failure.hint, "cause": failure.cause, **failure.details},
+        correlation_id=replica.correlation_id,
+        at=at,
+    )
 
 
 def _publish(

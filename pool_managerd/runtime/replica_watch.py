@@ -12,6 +12,7 @@ from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.core.failures import Failure, FailureClass
 from pool_managerd.core.phases import WITH_PROCESS, Phase
 from pool_managerd.core.replica_state import Input, Signal
+from pool_managerd.runtime import announce
 from pool_managerd.runtime.failures import (
     after_xid,
     from_exit,
@@ -104,12 +105,16 @@ class ReplicaWatch:
 
     def _on_explained(self, run: Run, told: asyncio.Future[ExitStatus]) -> None:
         """How an engine ended whose end was announced without a cause; what followed from it stays as it was judged."""
-        replica = self.replica
-        known = replica.state.failure
-        if known is None or known.cause != "unknown" or known.details.get("pid") != run.process.pid:
+        replica, judged, known = self.replica, run.ended, self.replica.state.failure
+        if judged is None or judged.cause != "unknown":
             return
-        failure = self._ended(run, told.result(), uptime_s=known.details["uptime_seconds"])
-        replica.signal(Input(Signal.EXPLAINED, failure=replace(failure, failure_class=known.failure_class)))
+        failure = self._ended(run, told.result(), uptime_s=judged.details["uptime_seconds"])
+        failure = replace(failure, failure_class=judged.failure_class)
+        if known is not None and known.cause == "unknown" and known.details.get("pid") == run.process.pid:
+            replica.signal(Input(Signal.EXPLAINED, failure=failure))
+        else:
+            # Something else is its last error by now, or it is Ready again.
+            announce.explained(replica, failure)
 
     def _judge_exit(self, run: Run, status: ExitStatus) -> None:
         replica = self.replica
@@ -122,7 +127,7 @@ class ReplicaWatch:
             if run.port_attempts < PORT_ATTEMPTS:
                 replica.work.begin_spawn(partial(replica.starting.respawn, run))
                 return
-        failure = self._ended(run, status, uptime_s=replica.host.clock() - run.spawned_at)
+        failure = run.ended = self._ended(run, status, uptime_s=replica.host.clock() - run.spawned_at)
         if failure.code is Code.ENGINE_EXITED and failure.failure_class is FailureClass.CRASH:
             xid = run.xid
             if xid is not None and replica.host.clock() - xid.at <= EXPLAINS_S:

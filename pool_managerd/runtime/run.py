@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pool_managerd.config import PoolConfig
+from pool_managerd.core.failures import Failure
 from pool_managerd.core.times import rfc3339
 from pool_managerd.devices.memory import Need
 from pool_managerd.devices.snapshot import DevicesSnapshot
@@ -45,6 +46,7 @@ class Run:
     :param log_offset: where this run's lines begin in the engine's log.
     :param ready_offset: where its log ended when it became Ready; what stands before is no reason of a later end.
     :param xid: the last XID on its devices that may have been its own.
+    :param ended: what its end was judged to be.
     :param heartbeat: wall time of the last good answer to a probe, or ``None`` before the first.
     """
 
@@ -68,6 +70,7 @@ class Run:
     failed_probes: list[str] = field(default_factory=list)
     ready_offset: int | None = None
     xid: XidSign | None = None
+    ended: Failure | None = None
 
     @property
     def url(self) -> str:

@@ -90,7 +90,8 @@ class Xids:
         for replica in died:
             self._explain(replica, device, what)
         for replica in concerned:
-            if replica.run is not None:
+            # One that was started anew meanwhile had no part in it.
+            if replica.run is not None and replica not in died:
                 replica.run.xid = XidSign(what, device.uuid, self.host.clock())
 
     async def _look_closer(self, replica: Replica, run: Run, device: Device, what: str) -> None:
@@ -116,11 +117,10 @@ class Xids:
             replica
             for pool in self.devices.pools.values()
             for replica in pool.replicas.values()
-            if replica.run is None
-            and replica.state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN}
-            and not uuids.isdisjoint(replica.devices)
+            if not uuids.isdisjoint(replica.devices)
             and replica.state.failure is not None
             and replica.state.failure.code is Code.ENGINE_EXITED
+            and replica.state.failure.failure_class is not FailureClass.CONFIGURATION
             and (replica.state.failed_at or 0.0) >= since
         ]
 

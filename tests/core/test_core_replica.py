@@ -183,6 +183,19 @@ def test_a_cause_found_later_changes_what_is_told_and_not_what_follows():
     assert life.state.phase is Phase.PREFLIGHT
 
 
+@pytest.mark.parametrize("further", range(5))
+def test_a_cause_found_after_the_restart_has_begun_is_told_until_it_is_ready_and_changes_nothing_else(further):
+    life = ready()
+    life.fail(failure(FailureClass.CRASH), left=False)
+    life.wait_timer()
+    for signal in [Signal.PREFLIGHT_PASSED, Signal.SPAWNED, Signal.STOP, Signal.GONE][:further]:
+        life.tell(Input(signal))
+    before, found = life.state, failure(FailureClass.DRIVER)
+    taken = life.tell(Input(Signal.EXPLAINED, failure=found))
+    assert taken.actions == ()
+    assert life.state == replace(before, failure=found, failed_at=life.now)
+
+
 def test_what_began_a_driver_errors_drain_stays_the_last_error():
     life = ready()
     life.fail(failure(FailureClass.DRIVER), left=True, drain=True)

@@ -1,11 +1,15 @@
 """What an engine ended of: its own words, the driver's, and which policy follows."""
 
 import json
+import os
+import signal
 
+import pytest
 from supervisor_world import QUICK, pool, until
 
 from pool_managerd.core.errors import Code
 from pool_managerd.core.failures import FailureClass
+from pool_managerd.core.phases import Phase
 from pool_managerd.runtime.exit_status import ExitStatus
 from pool_managerd.runtime.failures import from_exit
 
@@ -123,3 +127,37 @@ async def test_out_of_memory_is_not_tried_again_until_the_memory_is_free(world):
         w.place.folder.free(1)
         await w.phase("ready", timeout_s=3)
         assert len(w.of("phase", to="starting")) == 2
+
+
+@pytest.mark.parametrize("meanwhile", ["backoff", "ready"])
+async def test_a_cause_that_is_known_late_is_told_whatever_has_happened_since(world, meanwhile):
+    quick = ONCE if meanwhile == "backoff" else QUICK
+    async with world(pool(quick=quick)) as w:
+        await w.phase("ready")
+        process = w.replica().run.process
+        # As of an engine that an earlier daemon started, whose parent is slow to reap it.
+        process.is_child = False
+        process.send(signal.SIGKILL)
+        await until(lambda: w.replica().state.failure is not None)
+        assert w.replica().state.failure.cause == "unknown"
+        await w.phase(meanwhile)
+        process.explained.set_result(ExitStatus(code=None, signal="SIGKILL", known=True, oom=True))
+        (told,) = await until(lambda: w.of("phase", code="OUT_OF_MEMORY"))
+        assert (told.from_, told.to, told.details["pid"]) == (meanwhile, meanwhile, process.pid)
+        failure = w.replica().state.failure
+        assert (failure is None) if meanwhile == "ready" else (failure.code is Code.OUT_OF_MEMORY)
+        assert not w.of("preload", to="failed")
+        os.waitpid(process.pid, 0)  # noqa: ASYNC222 - it has ended
+
+
+async def test_an_xid_explains_an_end_also_where_the_restart_has_begun(world):
+    async with world(pool()) as w:
+        await w.phase("ready")
+        w.place.control(load_ms=60_000)
+        w.replica().run.process.send(signal.SIGKILL)
+        await w.phase("loading")
+        w.place.folder.emit_xid(first(w), 31)
+        (told,) = await until(lambda: w.of("phase", code="DRIVER_ERROR"))
+        assert (told.from_, told.to) == ("loading", "loading")
+        assert w.replica().state.failure.cause == "driver_error"
+        assert w.replica().state.phase is Phase.LOADING
