@@ -38,6 +38,7 @@ async def watch(
         if reason is None:
             run.probe_failures = 0
             run.beat(host.clock())
+            run.process.note_oom_kills()
             # While NVML itself fails there is no evidence either way: supervision goes on without it.
             snapshot = await host.inventory.refresh()
             if not snapshot.stale:

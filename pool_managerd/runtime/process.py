@@ -98,6 +98,7 @@ class EngineProcess:
         self._placed = placed
         self._group = groups().of(marker, identity.pid)
         self._oom_before = None if self._group is None else self._group.oom_kills()
+        self._oom_rise: float | None = None
         self._reaping: StrangersEnd | None = None
         self._loop.add_reader(pidfd, self._on_end)
 
@@ -110,6 +111,18 @@ class EngineProcess:
     def running(self) -> bool:
         """Whether its end has not been noticed yet."""
         return not self.exited.done()
+
+    def note_oom_kills(self) -> int | None:
+        """Look at what the OOM killer took of it up to now: a helper that it outlived explains no end much later.
+
+        Called after each good probe. Returns the count; ``None`` where the kernel does not count for it.
+        """
+        if self._group is None or self._oom_before is None or (kills := self._group.oom_kills()) is None:
+            return None
+        if kills > self._oom_before:
+            self._oom_rise = self._loop.time()
+        self._oom_before = kills
+        return kills
 
     def send(self, signal_number: int) -> bool:
         """Send a signal to this process and no other; false if it has ended already.
@@ -193,11 +206,10 @@ class EngineProcess:
 
     def _attributed(self, status: ExitStatus) -> ExitStatus:
         """The status, with what the OOM killer had to do with it."""
-        if self._group is not None and self._oom_before is not None and status.code != 0:
-            kills = self._group.oom_kills()
-            if kills is not None:
-                # Of whichever process of the engine: one that lost a worker ends by itself.
-                return replace(status, oom=kills > self._oom_before)
+        if status.code != 0 and self.note_oom_kills() is not None:
+            # Of whichever process of the engine: one that lost a worker ends by itself.
+            rise = self._oom_rise
+            return replace(status, oom=rise is not None and self._loop.time() - rise < oom.RISE_S)
         return oom.attribute(status, self.pid)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pool_managerd.core.errors import PoolManagerError
+from pool_managerd.runtime import oom as oom_module
 from pool_managerd.runtime.cgroups import DAEMON_GROUP, ControlGroup, ControlGroups, groups
 from pool_managerd.runtime.descendants import descendants, marked_processes
 from pool_managerd.runtime.identity import read_stat
@@ -166,6 +169,18 @@ async def test_an_engine_that_lost_a_worker_to_the_oom_killer_has_run_out_of_mem
         process._group, process._oom_before = ControlGroup(tmp_path), 3
         events.write_text(f"low 0\noom {3 + kills}\noom_kill {3 + kills}\n")
         assert (await process.gone()).oom is oom
+
+
+@pytest.mark.parametrize(("rise_s", "oom"), [(0.05, False), (60.0, True)])
+async def test_a_helper_that_was_killed_long_ago_is_no_reason_of_a_later_end(run, tmp_path, monkeypatch, rise_s, oom):
+    monkeypatch.setattr(oom_module, "RISE_S", rise_s)
+    process = await run("import time; time.sleep(60)")
+    process._group, process._oom_before = ControlGroup(tmp_path), 3
+    (tmp_path / "memory.events").write_text("oom_kill 4\n")
+    process.note_oom_kills()  # as after a good probe
+    await asyncio.sleep(0.1)
+    process.send(signal.SIGABRT)
+    assert (await process.gone()).oom is oom
 
 
 def fake_proc(tmp_path: Path, group: str, *mounts: str) -> Path:
