@@ -31,7 +31,6 @@ class EngineSpec:
     :param split: one normalised weight per device; empty with one device.
     :param simulated: the pool's ``[pool.simulated]`` table.
     :param simulated_dir: folder of simulated devices, or ``None`` on real ones.
-    :param readiness_path: the operator's own path, or ``None`` for the engine kind's.
     :param need: planned bytes of GPU memory by UUID; empty where it is not known.
     """
 
@@ -51,7 +50,6 @@ class EngineSpec:
     split: tuple[float, ...] = ()
     simulated: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     simulated_dir: Path | None = None
-    readiness_path: str | None = None
     need: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 

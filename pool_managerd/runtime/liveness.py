@@ -66,7 +66,7 @@ async def probe(pool: PoolConfig, run: Run) -> str | None:
             run.spec.host,
             run.spec.port,
             "GET",
-            readiness_path(run),
+            readiness_path(pool, run),
             timeout_s=pool.liveness.probe_timeout_ms / 1000,
         )
     except ProbeFailed as failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pool_managerd.config import PoolConfig
@@ -28,28 +29,30 @@ class Loading:
     last_answer: str = "no answer yet"
 
 
-def readiness_path(run: Run) -> str:
-    """The operator's own path, or the engine kind's."""
-    return run.spec.readiness_path or run.engine.readiness_path
+def readiness_path(pool: PoolConfig, run: Run) -> str:
+    """The operator's own path, as it is configured now, or the engine kind's."""
+    return pool.readiness.path or run.engine.readiness_path
 
 
-async def wait_until_ready(host: Host, pool: PoolConfig, run: Run, *, deadline: float) -> None:
+async def wait_until_ready(host: Host, config: Callable[[], PoolConfig], run: Run, *, deadline: float) -> None:
     """Probe until the engine is ready, and learn what it says about itself.
 
+    :param config: the pool's present config, asked anew for each probe.
     :param deadline: on the loop's clock.
     :raises PoolManagerError: READINESS_TIMEOUT, or a spillover found right after loading.
     """
     seen = Loading()
     try:
         async with asyncio.timeout_at(deadline):
-            await _probe_until_good(pool, run, seen)
-            await learn(run, pool)
+            await _probe_until_good(config, run, seen)
+            await learn(run, config())
     except TimeoutError as error:
+        pool = config()
         waited_ms = round((asyncio.get_running_loop().time() - run.spawned_clock) * 1000)
         raise PoolManagerError(
             Code.READINESS_TIMEOUT,
             f"pool {pool.id} replica {run.spec.replica_id} was not ready {waited_ms} ms after its spawn; "
-            f"the last answer of {run.url}{readiness_path(run)} was: {seen.last_answer}",
+            f"the last answer of {run.url}{readiness_path(pool, run)} was: {seen.last_answer}",
             hint="look at the engine's log; raise readiness.timeout_ms if the model simply takes longer to load",
             details={"waited_ms": waited_ms, "last_answer": seen.last_answer, "timeout_ms": pool.readiness.timeout_ms},
         ) from error
@@ -57,20 +60,17 @@ async def wait_until_ready(host: Host, pool: PoolConfig, run: Run, *, deadline: 
     await check_residency(host, run, await host.inventory.refresh())
 
 
-async def _probe_until_good(pool: PoolConfig, run: Run, seen: Loading) -> None:
+async def _probe_until_good(config: Callable[[], PoolConfig], run: Run, seen: Loading) -> None:
     loop = asyncio.get_running_loop()
-    path = readiness_path(run)
     began = loop.time() if run.adopted else run.spawned_clock
     while True:
         # Counted from the spawn also for an adopted engine, whose load may be long over.
-        elapsed_s = loop.time() - began
-        await asyncio.sleep(
-            next_delay(elapsed_s, first_ms=pool.readiness.first_ms, max_ms=pool.readiness.max_interval_ms)
-        )
+        elapsed_s, readiness = loop.time() - began, config().readiness
+        await asyncio.sleep(next_delay(elapsed_s, first_ms=readiness.first_ms, max_ms=readiness.max_interval_ms))
+        pool = config()
+        path, timeout_s = readiness_path(pool, run), pool.readiness.probe_timeout_ms / 1000
         try:
-            answer = await http_request(
-                run.spec.host, run.spec.port, "GET", path, timeout_s=pool.readiness.probe_timeout_ms / 1000
-            )
+            answer = await http_request(run.spec.host, run.spec.port, "GET", path, timeout_s=timeout_s)
         except ProbeFailed as failed:
             seen.last_answer = failed.reason
             continue

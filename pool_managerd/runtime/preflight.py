@@ -150,7 +150,6 @@ def make_spec(host: Host, target: Target, binary: Path, devices: tuple[Device, .
         split=normalise_split(pool.tensor_split, len(devices)),
         simulated=dict(pool.simulated),
         simulated_dir=settings.simulated_dir if settings.source == "simulated" else None,
-        readiness_path=pool.readiness.path,
         need=dict(need.per_device),
     )
 

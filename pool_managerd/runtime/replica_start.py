@@ -130,7 +130,7 @@ class ReplicaStart:
             # It had loaded already: it gets as long as a Ready engine may stay silent, not another load's time.
             deadline = loop.time() + config.liveness.failures * config.liveness.probe_timeout_ms / 1000
         try:
-            await wait_until_ready(replica.host, config, run, deadline=deadline)
+            await wait_until_ready(replica.host, lambda: replica.owner.config, run, deadline=deadline)
             while config is not replica.owner.config:
                 # The config was reloaded meanwhile: what it says of the version holds for this engine, too.
                 config = replica.owner.config

@@ -185,7 +185,8 @@ def plan_digest(
         "devices": list(devices),
         "split": list(split),
         "simulated": dict(pool.simulated),
-        "readiness_path": pool.readiness.path,
+        # A constant: engines that run were started with it in their digest, and are not restarted for its going.
+        "readiness_path": None,
     }
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

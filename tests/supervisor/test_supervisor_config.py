@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from supervisor_world import QUICK, alive, pool, until
+from supervisor_world import QUICK, World, alive, pool, until
 
 from pool_managerd.core.errors import Code, PoolManagerError
 
@@ -38,6 +38,30 @@ async def test_two_reloads_in_a_row_replace_each_engine_as_often_as_it_takes_and
         await w.phase("backoff")
         await w.phase("ready")
         assert w.replica().state.history.restart_count == 1
+
+
+async def test_a_new_readiness_path_is_asked_at_once_and_costs_no_restart(place):
+    here = place()
+    asked = '[pool.readiness]\npath = "/v2/health/live"\n'
+    async with World(here) as w:
+        await w.phase("ready")
+        pid = w.replica().run.process.pid
+        here.write(pool(quick=QUICK + asked))
+        changes = await w.service.reload_config()
+        assert changes.restart_required == []
+        # What is asked now says that it is well; the former path does not.
+        here.control(health_status=500)
+        await until(lambda: w.replica().run.heartbeat > w.host.clock() - 0.02)
+        await asyncio.sleep(0.3)
+        assert (w.replica().state.phase, w.replica().failed_probes) == ("ready", 0)
+        here.control()
+        await w.host.store.flush()
+        await w.leave()
+        here.kill_engines = lambda: None
+    del here.kill_engines
+    async with World(here) as w:
+        await w.phase("ready")
+        assert w.replica().run.process.pid == pid
 
 
 async def test_a_replica_that_the_config_drops_and_takes_back_is_there_again(world):
