@@ -22,11 +22,11 @@ import pynvml
 
 from pool_managerd.devices.simulated_feed import FolderFeed
 from pool_managerd.devices.simulated_folder import SimulatedFolder
+from pool_managerd.devices.simulated_mig import WHOLE_GPU, ids_of, instances_of, parent_of
 from pool_managerd.devices.simulated_reader import FolderReader, SimulatedState
 
 #: Pids of "another namespace" are ours plus this: beyond the largest pid that Linux gives out.
 FOREIGN_PID_OFFSET = 1 << 22
-_WHOLE_GPU = 0xFFFFFFFF
 #: Calls of one sweep share one look at the folder; a sweep begins with nvmlDeviceGetCount, which always looks.
 _SWEEP_S = 0.005
 #: How often a call that plays a hanging driver looks whether it may go on, in seconds.
@@ -174,18 +174,18 @@ class SimulatedNvml:
 
     def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: SimulatedHandle, index: int) -> SimulatedHandle:
         """The handle of a MIG instance; NotFound where there is none of that number."""
-        instances = _instances(self._gpu(handle))
+        instances = instances_of(self._gpu(handle))
         if not 0 <= index < len(instances):
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
         return SimulatedHandle(str(instances[index]["uuid"]))
 
     def nvmlDeviceGetGpuInstanceId(self, handle: SimulatedHandle) -> int:
         """The GPU instance of a MIG instance."""
-        return _instance_ids(self._instance(handle))[0]
+        return ids_of(self._instance(handle))[0]
 
     def nvmlDeviceGetComputeInstanceId(self, handle: SimulatedHandle) -> int:
         """The compute instance of a MIG instance."""
-        return _instance_ids(self._instance(handle))[1]
+        return ids_of(self._instance(handle))[1]
 
     # -- memory and processes -----------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class SimulatedNvml:
         processes = self._now().processes
         names = [handle.uuid]
         if gpu["uuid"] == handle.uuid:
-            names += [str(instance["uuid"]) for instance in _instances(gpu)]
+            names += [str(instance["uuid"]) for instance in instances_of(gpu)]
         else:
             gpu = self._instance(handle)
         held = sum(count for name in names for _, count in processes.get(name, ()))
@@ -215,13 +215,13 @@ class SimulatedNvml:
         gpu = self._readable(handle)
         state = self._now()
         whole = gpu["uuid"] == handle.uuid
-        names = [handle.uuid, *(str(one["uuid"]) for one in _instances(gpu))] if whole else [handle.uuid]
+        names = [handle.uuid, *(str(one["uuid"]) for one in instances_of(gpu))] if whole else [handle.uuid]
         listed: list[tuple[int, int | None]] = [pair for name in names for pair in state.processes.get(name, ())]
         if state.driver["process_mode"] == "foreign_pids":
             listed = [(FOREIGN_PID_OFFSET, 0), *((pid + FOREIGN_PID_OFFSET, used) for pid, used in listed)]
         elif state.driver["process_mode"] == "no_bytes":
             listed = [(1, None), *((pid, None) for pid, _ in listed)]
-        ids = (_WHOLE_GPU, _WHOLE_GPU) if whole else _instance_ids(self._instance(handle))
+        ids = WHOLE_GPU if whole else ids_of(self._instance(handle))
         return [
             SimpleNamespace(pid=pid, usedGpuMemory=used, gpuInstanceId=ids[0], computeInstanceId=ids[1])
             for pid, used in listed
@@ -332,19 +332,11 @@ class SimulatedNvml:
 
     def _read_xids(self, event_set: _EventSet) -> None:
         lines, event_set.offset = self.folder.xids_since(event_set.offset)
+        gpus = () if self._state is None else self._state.gpus
         for uuid, xid in lines:
-            parent, instance = self._parent_of(uuid)
+            parent, instance = parent_of(gpus, uuid)
             if parent in event_set.uuids:
                 event_set.pending.append((parent, xid, instance))
-
-    def _parent_of(self, uuid: str) -> tuple[str, tuple[int, int]]:
-        """The GPU that an XID is reported for, and the ids of its MIG instance or of the whole."""
-        state = self._state
-        for gpu in () if state is None else state.gpus:
-            for instance in _instances(gpu):
-                if instance["uuid"] == uuid:
-                    return str(gpu["uuid"]), _instance_ids(instance)
-        return uuid, (_WHOLE_GPU, _WHOLE_GPU)
 
     # -- the folder's state -------------------------------------------------------------------------------------
 
@@ -356,24 +348,23 @@ class SimulatedNvml:
         self._require()
         state = self._state
         if state is None or fresh or time.monotonic() - state.loaded_at > _SWEEP_S:
-            state = self._state = self._reader.load()
-            self._by_uuid = {
-                str(uuid): gpu
-                for gpu in state.gpus
-                for uuid in (*(instance["uuid"] for instance in _instances(gpu)), gpu["uuid"])
-            }
+            state = self._load()
         while state.driver["mode"] == "hang":
             time.sleep(_HANG_LOOK_S)
-            state = self._state = self._reader.load()
-            self._by_uuid = {
-                str(uuid): gpu
-                for gpu in state.gpus
-                for uuid in (*(instance["uuid"] for instance in _instances(gpu)), gpu["uuid"])
-            }
+            state = self._load()
         if state.driver["mode"] == "unknown_error":
             raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
         if state.driver["mode"] == "no_driver":
             raise pynvml.NVMLError(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+        return state
+
+    def _load(self) -> SimulatedState:
+        state = self._state = self._reader.load()
+        self._by_uuid = {
+            str(uuid): gpu
+            for gpu in state.gpus
+            for uuid in (*(instance["uuid"] for instance in instances_of(gpu)), gpu["uuid"])
+        }
         return state
 
     def _gpus(self, state: SimulatedState) -> tuple[dict[str, Any], ...]:
@@ -385,7 +376,7 @@ class SimulatedNvml:
         return SimulatedHandle(str(gpu["uuid"]))
 
     def _instance(self, handle: SimulatedHandle) -> dict[str, Any]:
-        for instance in _instances(self._gpu(handle)):
+        for instance in instances_of(self._gpu(handle)):
             if instance["uuid"] == handle.uuid:
                 return instance
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
@@ -407,12 +398,3 @@ class SimulatedNvml:
         if gpu.get("health") == "unreadable":
             raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
         return gpu
-
-
-def _instances(gpu: dict[str, Any]) -> list[dict[str, Any]]:
-    """The MIG instances that a GPU's document describes."""
-    return [one for one in gpu.get("mig") or () if isinstance(one, dict) and "uuid" in one and "memory_total" in one]
-
-
-def _instance_ids(instance: dict[str, Any]) -> tuple[int, int]:
-    return int(instance.get("gpu_instance_id", 0)), int(instance.get("compute_instance_id", 0))

@@ -16,10 +16,18 @@ import uvloop
 
 from pool_managerd.runtime.cgroups import ControlGroups, groups
 from pool_managerd.runtime.descendants import process_table
+from pool_managerd.runtime.logs import LogWatcher
 from pool_managerd.runtime.process import EngineProcess, SpawnSpec, spawn
 
 #: What waits for descriptors is tried on the daemon's own loop and on the standard one.
-BOTH_LOOPS = {"test_logs.py", "test_probe.py", "test_process.py", "test_stop.py", "test_cgroups.py"}
+BOTH_LOOPS = {
+    "test_logs.py",
+    "test_log_rotation.py",
+    "test_probe.py",
+    "test_process.py",
+    "test_stop.py",
+    "test_cgroups.py",
+}
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -95,3 +103,15 @@ async def lines_of(path: Path, count: int) -> list[str]:
 @pytest.fixture
 def log_lines(tmp_path: Path) -> Callable[[int], object]:
     return lambda count: lines_of(tmp_path / "engine.log", count)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "engine-p-r0.log"
+
+
+@pytest.fixture
+async def watcher() -> AsyncIterator[LogWatcher]:
+    made = LogWatcher()
+    yield made
+    await made.close()
