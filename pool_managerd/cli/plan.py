@@ -39,10 +39,11 @@ COLUMNS = (
 
 def make_plan(config: Config, snapshot: DevicesSnapshot) -> list[Placement]:
     """Place all replicas in the order of the config; what daemons of its state directory have measured counts."""
-    learned = read_learned(StateDir(config.server.state_dir).database)
+    learned = read_learned(StateDir(config.server.state_dir).database, config.devices.overhead_bytes)
 
     def need(pool: PoolConfig, model: Path | None, devices: Sequence[str], split: Sequence[float]) -> Need:
-        return learned(pool, model, devices, split, need_of(pool, model, devices, split))
+        found = [snapshot.by_uuid[uuid] for uuid in devices]
+        return learned(pool, model, found, split, need_of(pool, model, devices, split))
 
     return plan(
         config.pools,

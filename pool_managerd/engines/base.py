@@ -108,6 +108,8 @@ class Engine(ABC):
     #: Whether the engine can divide a model only into equal parts.
     even_split_only: ClassVar[bool] = False
     needs_model: ClassVar[bool] = True
+    #: Whether it takes a share of whatever GPU it is on, so that what it holds says nothing of what it needs.
+    takes_share: ClassVar[bool] = False
     #: Asked for :meth:`parse_slots`; ``None`` where the engine has nothing to ask.
     slots_path: ClassVar[str | None] = None
     #: Asked for :meth:`parse_version`.

@@ -81,6 +81,7 @@ class Tgi(Engine):
     default_binary: ClassVar[str | None] = "text-generation-launcher"
     readiness_path: ClassVar[str] = "/health"
     even_split_only: ClassVar[bool] = True
+    takes_share: ClassVar[bool] = True
     slots_path: ClassVar[str | None] = "/metrics"
     version_path: ClassVar[str | None] = "/info"
     progress_path: ClassVar[str | None] = "/metrics"

@@ -102,6 +102,7 @@ class Vllm(Engine):
     default_binary: ClassVar[str | None] = "vllm"
     readiness_path: ClassVar[str] = "/health"
     even_split_only: ClassVar[bool] = True
+    takes_share: ClassVar[bool] = True
     slots_path: ClassVar[str | None] = "/metrics"
     version_path: ClassVar[str | None] = "/version"
     progress_path: ClassVar[str | None] = "/metrics"

@@ -13,6 +13,8 @@ from typing import Any
 from pool_managerd.config import PoolConfig
 from pool_managerd.devices.learned import Peak, chosen, need_key, with_peak
 from pool_managerd.devices.need import Need
+from pool_managerd.devices.snapshot import Device
+from pool_managerd.engines import get_engine
 from pool_managerd.engines.base import EngineSpec
 from pool_managerd.runtime.run import Run
 from pool_managerd.runtime.store import Delete, Put, Store
@@ -39,13 +41,27 @@ class LearnedNeeds:
         self._clock = clock
         self._peaks, self.unusable = _peaks(store.load(KIND).items())
 
-    def apply(self, key: str, version: str | None, need: Need, devices: Sequence[str], split: Sequence[float]) -> Need:
+    def apply(
+        self,
+        key: str | None,
+        version: str | None,
+        need: Need,
+        devices: Sequence[Device],
+        split: Sequence[float],
+        overhead: int,
+    ) -> Need:
         """A need with what was measured; ``version`` is the engine's, as far as it is known before the start."""
-        return with_peak(need, _chosen(self._peaks, key, version), devices, split)
+        return with_peak(need, _chosen(self._peaks, key, version), devices, split, overhead)
 
-    async def note(self, run: Run, held: Sequence[int]) -> None:
-        """Remember what a run holds on its GPUs, in mask order, if it is more than ever before."""
-        key = f"{await asyncio.to_thread(key_of_run, run)}/{run.version or ''}"
+    async def note(self, run: Run, held: Sequence[int], sizes: Sequence[int]) -> None:
+        """Remember what a run holds on its GPUs, in mask order, if it is more than ever before.
+
+        :param sizes: bytes of memory of each of the GPUs.
+        """
+        known_by = await asyncio.to_thread(key_of_run, run, sizes)
+        if known_by is None:
+            return
+        key = f"{known_by}/{run.version or ''}"
         before = self._peaks.get(key)
         peak = tuple(held)
         if before is not None and len(before.held) == len(peak):
@@ -60,21 +76,25 @@ class LearnedNeeds:
             self._store.post([Delete(KIND, oldest)])
 
 
-def _chosen(peaks: dict[str, Peak], key: str, version: str | None) -> Peak | None:
+def _chosen(peaks: dict[str, Peak], key: str | None, version: str | None) -> Peak | None:
     return chosen((peak for name, peak in peaks.items() if name.partition("/")[0] == key), version)
 
 
-def key_of_pool(pool: PoolConfig, model: Path | None, split: Sequence[float]) -> str:
-    """What a pool's memory depends on."""
-    return _key(pool.engine, model, split, pool)
+def key_of_pool(pool: PoolConfig, model: Path | None, split: Sequence[float], sizes: Sequence[int]) -> str | None:
+    """What a pool's memory depends on; ``None`` where nothing is learned of its kind of engine."""
+    return _key(pool.engine, model, split, sizes, pool)
 
 
-def key_of_run(run: Run) -> str:
+def key_of_run(run: Run, sizes: Sequence[int]) -> str | None:
     """The same of a running engine."""
-    return _key(run.spec.kind, run.spec.model, run.spec.split, run.spec)
+    return _key(run.spec.kind, run.spec.model, run.spec.split, sizes, run.spec)
 
 
-def _key(engine: str, model: Path | None, split: Sequence[float], flags: PoolConfig | EngineSpec) -> str:
+def _key(
+    engine: str, model: Path | None, split: Sequence[float], sizes: Sequence[int], flags: PoolConfig | EngineSpec
+) -> str | None:
+    if get_engine(engine).takes_share:
+        return None
     return need_key(
         engine=engine,
         model=model,
@@ -85,11 +105,17 @@ def _key(engine: str, model: Path | None, split: Sequence[float], flags: PoolCon
         kv_type=flags.kv_type,
         split=split,
         simulated=flags.simulated,
+        sizes=sizes,
     )
 
 
-def read_learned(database: Path) -> Callable[[PoolConfig, Path | None, Sequence[str], Sequence[float], Need], Need]:
-    """What daemons of a state directory have learned, read without one: for the plan. No database: nothing."""
+def read_learned(
+    database: Path, overhead: int
+) -> Callable[[PoolConfig, Path | None, Sequence[Device], Sequence[float], Need], Need]:
+    """What daemons of a state directory have learned, read without one: for the plan. No database: nothing.
+
+    :param overhead: bytes that stay free on each GPU.
+    """
     documents: list[tuple[str, str]] = []
     if database.is_file():
         try:
@@ -105,10 +131,10 @@ def read_learned(database: Path) -> Callable[[PoolConfig, Path | None, Sequence[
         _log.warning("the stored need %s cannot be used, and is left out: %r", key, error)
 
     def learned(
-        pool: PoolConfig, model: Path | None, devices: Sequence[str], split: Sequence[float], need: Need
+        pool: PoolConfig, model: Path | None, devices: Sequence[Device], split: Sequence[float], need: Need
     ) -> Need:
-        peak = _chosen(peaks, key_of_pool(pool, model, split), pool.engine_version)
-        return with_peak(need, peak, devices, split)
+        key = key_of_pool(pool, model, split, [device.total for device in devices])
+        return with_peak(need, _chosen(peaks, key, pool.engine_version), devices, split, overhead)
 
     return learned
 

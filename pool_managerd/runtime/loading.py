@@ -168,7 +168,9 @@ async def check_residency(host: Host, run: Run, after: DevicesSnapshot) -> None:
     )
     if error is None:
         if after.residency == "process":
-            await host.learned.note(run, [after.by_uuid[uuid].held_by(pids) for uuid in run.spec.devices])
+            devices = [after.by_uuid[uuid] for uuid in run.spec.devices]
+            held = [device.held_by(pids) for device in devices]
+            await host.learned.note(run, held, [device.total for device in devices])
         return
     if error.code is Code.CPU_SPILLOVER and await _is_ending(run):
         return

@@ -210,12 +210,12 @@ async def check(
     split = normalise_split(pool.tensor_split, len(devices))
     uuids = tuple(device.uuid for device in devices)
     check_devices(host, uuids, snapshot)
-    need, ram, key = await asyncio.to_thread(_read_files, engine, pool, target.model, uuids, split)
-    need = host.learned.apply(key, pool.engine_version or target.version, need, uuids, split)
+    need, ram, key = await asyncio.to_thread(_read_files, engine, pool, target.model, devices, split)
+    overhead = host.config.devices.overhead_bytes
+    need = host.learned.apply(key, pool.engine_version or target.version, need, devices, split, overhead)
     on_need(need)
     # No await between the fit and the reservation: two replicas can't both find the same bytes free.
     snapshot = host.inventory.snapshot
-    overhead = host.config.devices.overhead_bytes
     try:
         check_fit(need, snapshot, host.reservations, overhead, ram=ram, key=target.key, releasing=replacing)
     except PoolManagerError as error:
@@ -247,13 +247,13 @@ def check_devices(host: Host, uuids: tuple[str, ...], snapshot: DevicesSnapshot)
 
 
 def _read_files(
-    engine: Engine, pool: PoolConfig, model: Path | None, devices: tuple[str, ...], split: tuple[float, ...]
-) -> tuple[Need, HostRam, str]:
+    engine: Engine, pool: PoolConfig, model: Path | None, devices: tuple[Device, ...], split: tuple[float, ...]
+) -> tuple[Need, HostRam, str | None]:
     """What needs the disk, or /proc: for a thread. Third: by what the need is remembered."""
     if model is not None:
         engine.check_model(model)
-    need = need_of(pool, model, devices, split)
-    return need, host_ram_available(), key_of_pool(pool, model, split)
+    need = need_of(pool, model, [device.uuid for device in devices], split)
+    return need, host_ram_available(), key_of_pool(pool, model, split, [device.total for device in devices])
 
 
 def choose_port(host: Host, address: str) -> int:

@@ -379,7 +379,7 @@ async def test_a_measured_need_that_cannot_be_read_is_left_out_with_a_warning(pl
             "a/1"
         ]
         await w.phase("ready")
-    read_learned(here.state / "state.db")
+    read_learned(here.state / "state.db", 0)
     assert "the stored need a/1 cannot be used" in caplog.text
 
 
