@@ -108,6 +108,8 @@ class Engine(ABC):
     #: Whether the engine can divide a model only into equal parts.
     even_split_only: ClassVar[bool] = False
     needs_model: ClassVar[bool] = True
+    #: The variable that says where its own unix sockets lie: a path to which it adds ``-<rank>``.
+    socket_variable: ClassVar[str | None] = None
     #: Whether it takes a share of whatever GPU it is on, so that what it holds says nothing of what it needs.
     takes_share: ClassVar[bool] = False
     #: Asked for :meth:`parse_slots`; ``None`` where the engine has nothing to ask.

@@ -17,7 +17,6 @@ lines of its log                                        public reports: ``tests/
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -82,6 +81,7 @@ class Tgi(Engine):
     readiness_path: ClassVar[str] = "/health"
     even_split_only: ClassVar[bool] = True
     takes_share: ClassVar[bool] = True
+    socket_variable: ClassVar[str | None] = "SHARD_UDS_PATH"
     slots_path: ClassVar[str | None] = "/metrics"
     version_path: ClassVar[str | None] = "/info"
     progress_path: ClassVar[str | None] = "/metrics"
@@ -112,8 +112,7 @@ class Tgi(Engine):
 
     def environment(self, spec: EngineSpec) -> Mapping[str, str]:
         """What else has to differ between two launchers on one host, as variables that old versions pass over."""
-        socket = Path(tempfile.gettempdir()) / f"pool-managerd-{spec.pool_id}-{spec.replica_id}-shard"
-        environment = {"SHARD_UDS_PATH": str(socket)}
+        environment: dict[str, str] = {}
         for name, offset in (("MASTER_PORT", _MASTER_OFFSET), ("PROMETHEUS_PORT", _METRICS_OFFSET)):
             port = spec.port + offset
             environment[name] = str(port if port <= _LAST_PORT else port - 2 * offset)

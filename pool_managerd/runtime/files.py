@@ -166,6 +166,10 @@ class StateDir:
     def _state_id(self) -> str:
         return self._read(self.path / "state.id", 64).decode("ascii", "replace").strip()
 
+    def work_path(self, pool_id: str, replica_id: str) -> Path:
+        """Where the engine's own working directory is, or will be."""
+        return self.path / "work" / f"{pool_id}-{replica_id}"
+
     def work_dir(self, pool_id: str, replica_id: str, *, user: str | None = None) -> Path:
         """The engine's own working directory, with access for it only; made if missing."""
         name = f"{pool_id}-{replica_id}"

@@ -29,6 +29,7 @@ from pool_managerd.devices.snapshot import Device, DevicesSnapshot
 from pool_managerd.devices.split import normalise_split
 from pool_managerd.engines import get_engine
 from pool_managerd.engines.base import Engine, EngineSpec
+from pool_managerd.runtime.engine_sockets import socket_environment
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.learned import key_of_pool
 from pool_managerd.runtime.run import plan_digest
@@ -204,6 +205,7 @@ async def check(
     engine = get_engine(pool.engine)
     binary = find_binary(pool, engine)
     engine.check_args(pool)
+    socket_environment(host, pool, target.replica_id, engine)
     snapshot = await host.inventory.refresh()
     devices = resolve_mask(target.mask, snapshot, absent="unavailable")
     host.mask_uses.check(pool.id, host.config, snapshot)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from pool_managerd.config import PoolConfig
 from pool_managerd.core.events import EventKind
+from pool_managerd.runtime.engine_sockets import socket_environment
 from pool_managerd.runtime.host import Host
 from pool_managerd.runtime.preflight import Plan
 from pool_managerd.runtime.process import SpawnSpec, spawn
@@ -27,10 +28,14 @@ def overruled(env: Mapping[str, str]) -> list[str]:
 
 
 def engine_environment(host: Host, config: PoolConfig, plan: Plan) -> dict[str, str]:
-    """The whole environment of an engine. The device mask is set last, so that nothing can widen it."""
+    """The whole environment of an engine. The device mask is set last, so that nothing can widen it.
+
+    :raises PoolManagerError: INVALID_REQUEST where there is no place for its unix sockets.
+    """
     spec = plan.spec
     env = {name: os.environ[name] for name in BASE_VARIABLES if name in os.environ}
     env.update(plan.engine.environment(spec))
+    env.update(socket_environment(host, config, spec.replica_id, plan.engine))
     not_passed = overruled(config.env)
     env.update({name: value for name, value in config.env.items() if name not in not_passed})
     env.update(
