@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import structlog
-
 from pool_managerd.core.errors import Code, PoolManagerError
+from pool_managerd.observe.logs import get_logger
 
 #: The media type of a problem document.
 MEDIA_TYPE = "application/problem+json"
 
-_log = structlog.get_logger("pool_managerd.api")
+_log = get_logger()
 
 
 def problem(error: PoolManagerError, correlation_id: str) -> dict[str, Any]:

@@ -13,16 +13,34 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypedDict
 
-import structlog
-
 from pool_managerd.core.times import rfc3339
 from pool_managerd.observe.correlation import CORRELATION_ID
 from pool_managerd.observe.logwriter import LogWriter
+
+
+@contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """Let an import of this package fail for now, as if it were not installed."""
+    modules: dict[str, Any] = sys.modules
+    found = modules.get(name)
+    modules[name] = None
+    try:
+        yield
+    finally:
+        del modules[name]
+        if found is not None:
+            modules[name] = found
+
+
+# structlog takes Rich along where it is installed: a fifth of the daemon's start, for tracebacks that it never draws.
+with _hidden("rich"):
+    import structlog
 
 LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,

@@ -299,3 +299,19 @@ def test_an_uncaught_exception_is_a_line_too():
     (line,) = [json.loads(line) for line in done.stderr.splitlines()]
     assert line["level"] == "critical"
     assert "ZeroDivisionError" in line["exception"]
+
+
+def test_the_daemon_does_without_rich_and_whoever_has_it_keeps_it():
+    """A fifth of the daemon's start would go to it."""
+    code = (
+        "import sys, {first}pool_managerd.app, structlog\n"
+        "print('rich' in sys.modules, 'rich.console' in sys.modules, structlog.dev.rich)"
+    )
+    without, with_it = (
+        subprocess.run(
+            [sys.executable, "-c", code.format(first=first)], capture_output=True, text=True, timeout=30, check=True
+        ).stdout.split()
+        for first in ("", "rich, ")
+    )
+    assert without == ["False", "False", "None"]
+    assert with_it == ["True", "False", "None"]
