@@ -171,7 +171,9 @@ class BreakerConfig(Section):
 
     failures: Count = _key(5, "so many failures in a row open a replica's circuit")
     driver_failures: Count = _key(5, "the same for driver errors, which are counted apart")
-    open_ms: PositiveMs = _key(300000, "how long it stays open before one trial start")
+    open_ms: PositiveMs = _key(
+        300000, "how long it stays open before one trial start, or longer where `restart.rate` is used up"
+    )
     max_open_ms: PositiveMs = _key(3600000, "a failed trial doubles the time up to this")
     stable_ms: Ms = _key(60000, "a trial that is stable for so long closes it")
 
