@@ -10,6 +10,7 @@ from typing import Any
 
 from PoolManagerLibrary.daemon_process import Daemon
 from PoolManagerLibrary.errors import UsageError
+from PoolManagerLibrary.event_log import SeenEvent
 from PoolManagerLibrary.outcome import Outcome
 
 THE_POOL = {"the pool", "it", "this pool", "its pool", ""}
@@ -71,6 +72,8 @@ class Scenario:
     act_at: float = field(default_factory=time.time)
     act_name: str = "the scenario began"
     cursors: dict[str, Cursor] = field(default_factory=dict)
+    #: The event that a ``becomes`` phrase found last, by pool id: what follows the next act is another one.
+    found: dict[str, SeenEvent] = field(default_factory=dict)
     outcome: Outcome | None = None
     refusals: list[Outcome] = field(default_factory=list)
     pending: bool = False

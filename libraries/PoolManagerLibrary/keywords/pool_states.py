@@ -100,6 +100,7 @@ class PoolStateKeywords(Keywords):
         daemon = self.daemon
         cursor = self.world.cursor(pool)
         accept = _event_for(state)
+        found = self.scenario.found.get(pool.pool_id)
         known = 0
 
         def look() -> SeenEvent | None:
@@ -107,7 +108,7 @@ class PoolStateKeywords(Keywords):
             known = len(daemon.events)
             for event in daemon.events.of_pool(pool.pool_id):
                 late_enough = event.revision > cursor.after_revision and event.at >= cursor.after_time
-                if late_enough and accept(event):
+                if late_enough and event != found and accept(event):
                     return event
             return None
 
@@ -125,6 +126,7 @@ class PoolStateKeywords(Keywords):
         event = waited.value
         assert event is not None  # noqa: S101  # the wait accepted it
         cursor.after_revision = event.revision
+        self.scenario.found[pool.pool_id] = event
         took = event.at - self.scenario.act_at
         self.scenario.memory["event"] = event
         logger.info(f"{event.describe()}: {show_seconds(max(took, 0))} after {self.scenario.act_name}")
