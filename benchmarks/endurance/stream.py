@@ -47,7 +47,7 @@ class _Replica:
     restart_count: int = 0
     restarts: deque[float] = field(default_factory=lambda: deque(maxlen=64))
     next_restart_at: float | None = None
-    breaker: str = "closed"
+    breaker: str | None = "closed"
     trials: int = 0
     trigger: str = ""
 
@@ -138,6 +138,8 @@ class StreamJudge:
             self._leases.clear()
             for replica in self._replicas.values():
                 replica.restart_count = 0
+                replica.restarts.clear()
+                replica.breaker = None
         # A daemon goes on from what was stored: what its predecessor said last may not have been.
         for replica in self._replicas.values():
             replica.phase = None

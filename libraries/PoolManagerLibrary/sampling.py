@@ -19,7 +19,7 @@ from PoolManagerLibrary.operations import call, run_cli
 SURFACES = ("HTTP status", "HTTP list", "gRPC status", "gRPC health", "ready", "metrics", "handoff file", "CLI")
 PAUSE_S = 0.02
 #: A look by the command line is a process of its own, which costs as much as fifty others.
-CLI_PAUSE_S = 0.15
+CLI_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)

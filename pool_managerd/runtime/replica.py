@@ -96,7 +96,7 @@ class Replica:
         self.starting = ReplicaStart(self)
         self.watching = ReplicaWatch(self)
         self.stopping = ReplicaStop(self)
-        self._forgotten = False
+        self.forgotten = False
 
     @property
     def pool_id(self) -> str:
@@ -207,7 +207,7 @@ class Replica:
 
     def persist(self) -> None:
         """Store what another daemon needs to go on from here."""
-        if self._forgotten:
+        if self.forgotten:
             return
         key = f"{self.pool_id}/{self.replica_id}"
         self.host.store.post([Put("replica", key, announce.replica_document(self))])
@@ -247,8 +247,8 @@ class Replica:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """Store nothing any more: the replica is no longer configured."""
-        self._forgotten = True
+        """Store nothing any more, and tell nothing: the replica is no longer configured."""
+        self.forgotten = True
 
     def close(self) -> None:
         """Stop all work without touching the process (the daemon ends and leaves its engines)."""

@@ -106,7 +106,7 @@ class ReplicaWatch:
     def _on_explained(self, run: Run, told: asyncio.Future[ExitStatus]) -> None:
         """How an engine ended whose end was announced without a cause; what followed from it stays as it was judged."""
         replica, judged, known = self.replica, run.ended, self.replica.state.failure
-        if judged is None or judged.cause != "unknown":
+        if judged is None or judged.cause != "unknown" or replica.forgotten:
             return
         failure = self._ended(run, told.result(), uptime_s=judged.details["uptime_seconds"])
         failure = replace(failure, failure_class=judged.failure_class)

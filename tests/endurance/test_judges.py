@@ -106,6 +106,16 @@ def test_a_daemon_that_is_killed_while_its_disk_is_full_may_forget_what_it_promi
     assert judge.forgot
 
 
+def test_a_circuit_that_opened_while_the_disk_was_full_may_be_forgotten_by_the_next_daemon():
+    opened, start = event(2, "breaker", to="open"), event(4, "phase", from_="preflight", to="starting")
+    judge = StreamJudge()
+    judge.hear([event(1, "daemon", to="store_unavailable"), opened])
+    assert judge.hear([event(3, "daemon", to="started"), start]) == []
+    judge = StreamJudge()
+    judge.hear([event(1, "daemon", to="store_available"), opened])
+    assert "its circuit is open" in str(judge.hear([event(3, "daemon", to="started"), start]))
+
+
 def replica(**changes):
     one = {"replica_id": "r0", "phase": "ready", "ready": True, "live": True, "pid": 7, "last_error": None}
     return one | {"breaker": {"state": "closed"}} | changes

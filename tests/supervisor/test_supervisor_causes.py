@@ -1,5 +1,6 @@
 """What an engine ended of: its own words, the driver's, and which policy follows."""
 
+import asyncio
 import json
 import os
 import signal
@@ -147,6 +148,20 @@ async def test_a_cause_that_is_known_late_is_told_whatever_has_happened_since(wo
         failure = w.replica().state.failure
         assert (failure is None) if meanwhile == "ready" else (failure.code is Code.OUT_OF_MEMORY)
         assert not w.of("preload", to="failed")
+        os.waitpid(process.pid, 0)  # noqa: ASYNC222 - it has ended
+
+
+async def test_a_cause_that_is_known_once_its_pool_has_left_is_no_news_of_the_next_one_of_that_name(world):
+    async with world(pool(quick=ONCE)) as w:
+        await w.phase("ready")
+        process = w.replica().run.process
+        process.is_child = False
+        process.send(signal.SIGKILL)
+        await w.phase("backoff")
+        w.replica().forget()
+        process.explained.set_result(ExitStatus(code=None, signal="SIGKILL", known=True, oom=True))
+        await asyncio.sleep(0)  # what waits for it is called at the loop's next turn
+        assert not w.of("phase", code="OUT_OF_MEMORY")
         os.waitpid(process.pid, 0)  # noqa: ASYNC222 - it has ended
 
 
