@@ -63,6 +63,7 @@ The details have replicas, leases, the last error with its hint, the last hour a
     Then the dashboard shows the pool    log a line from now
     When the engine exits with code 3
     Then the dashboard shows the pool    last_error_details ENGINE_EXITED    last_error_details Hint:
+    ...    last_error_details restart in
     And the dashboard shows the pool    replicas ENGINE_EXITED
     And the page is shown in the report
 

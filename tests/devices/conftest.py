@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from pool_managerd.devices.simulated_folder import SimulatedFolder
 
-#: The promise about plans holds for this many; `--hypothesis-profile=plans` walks them all in about a minute.
+#: The promise about plans holds for this many; `--hypothesis-profile=plans` walks them all in about three minutes.
 settings.register_profile("plans", max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -19,11 +19,12 @@ function table(caption, columns, rows) {
 const part = (name, title, ...children) => el("section", { class: `part ${name}` }, el("h4", {}, title), ...children);
 
 function errorText(error) {
-  const more = Object.entries(error.details ?? {}).filter(([, value]) => value !== null && value !== "");
+  const { verdict, ...details } = error.details ?? {};
+  const more = Object.entries(details).filter(([, value]) => value !== null && value !== "");
   return [
     el("p", {}, el("strong", { class: "code" }, error.code), " ", error.message),
     el("p", { class: "small quiet" }, error.hint ? `Hint: ${error.hint}` : "No hint."),
-    el("p", { class: "small quiet" }, el("time", { datetime: error.at }, `${clock(error.at)}, `), error.retriable ? "tried again by itself" : "not tried again by itself"),
+    el("p", { class: "small quiet" }, el("time", { datetime: error.at }, `${clock(error.at)}, `), verdict ?? (error.retriable ? "tried again by itself" : "not tried again by itself")),
     more.length ? el("details", { class: "small" }, el("summary", {}, "More about it"),
       el("dl", {}, ...more.flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, typeof value === "string" ? value : JSON.stringify(value))]))) : null,
   ];
