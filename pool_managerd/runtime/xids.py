@@ -118,6 +118,8 @@ class Xids:
             for pool in self.devices.pools.values()
             for replica in pool.replicas.values()
             if not uuids.isdisjoint(replica.devices)
+            # With exit code 0, or by its operator, it is at rest, and nothing follows that an XID could explain.
+            and replica.state.phase is not Phase.STOPPED
             and replica.state.failure is not None
             and replica.state.failure.code is Code.ENGINE_EXITED
             and replica.state.failure.failure_class is not FailureClass.CONFIGURATION

@@ -176,3 +176,14 @@ async def test_an_xid_explains_an_end_also_where_the_restart_has_begun(world):
         assert (told.from_, told.to) == ("loading", "loading")
         assert w.replica().state.failure.cause == "driver_error"
         assert w.replica().state.phase is Phase.LOADING
+
+
+async def test_an_xid_says_nothing_of_an_engine_that_has_ended_with_exit_code_0(world):
+    async with world(pool()) as w:
+        await w.phase("ready")
+        w.place.control(exit_code=0)
+        await w.phase("stopped")
+        w.place.folder.emit_xid(first(w), 13)
+        await until(lambda: w.of("xid"))
+        failure = w.replica().state.failure
+        assert (failure.code, failure.details["exit_code"]) == (Code.ENGINE_EXITED, 0)
