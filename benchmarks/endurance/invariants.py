@@ -12,7 +12,7 @@ from typing import Any
 from PoolManagerLibrary.errors import PoolManagerLibraryError
 
 from endurance.processes import Engine, alive, descriptors, listening, zombies_of
-from endurance.shape import NEED_BYTES
+from endurance.shape import NEED_BYTES, POOLS
 from endurance.world import World
 
 #: How long it may take until every pool is at rest once all faults are taken away, in seconds.
@@ -21,8 +21,9 @@ REST_TIMEOUT_S = 45.0
 SETTLE_S = 4.0
 #: Seconds for which a replica may be shown Ready after its engine has ended. 0.1 is promised; a busy host takes more.
 READY_LAG_S = 1.5
-#: Descriptors that a daemon at rest may have more than in its first rest: connections of callers come and go.
-SPARE_DESCRIPTORS = 40
+#: Descriptors that a daemon at rest may have more than in its first rest: connections of callers come and go, and each
+#: adopted engine that has ended holds two until its parent, which may be slow, has reaped it.
+SPARE_DESCRIPTORS = 20 + 2 * sum(len(pool.replica_ids) for pool in POOLS)
 #: Codes after which a replica waits for its operator (phase ``failed``).
 FOR_THE_OPERATOR = {
     "MODEL_NOT_FOUND",
