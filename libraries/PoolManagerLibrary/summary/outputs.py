@@ -52,13 +52,14 @@ def read_run(results: Path, *, output: str = "output.xml", began: float = 0.0) -
         broken = f"{_STOPPED} Its processes' results were not put together."
     if not outputs:
         raise NothingToRead(f"there is no {output} of this run in {results}")
-    sources: list[Any] = []
-    for path in outputs:
-        text = completed(path)
-        if text is not None:
-            broken = broken or _STOPPED
-        sources.append(path if text is None else text)
-    return _read(sources, broken)
+    try:
+        return _read(outputs, broken)
+    except ValueError:
+        # One of them breaks off in the middle, or it is something else.
+        texts = [completed(path) for path in outputs]
+        if not any(texts):
+            raise
+    return _read([text or path for path, text in zip(outputs, texts, strict=True)], broken or _STOPPED)
 
 
 def _newer(paths: Sequence[Path], began: float) -> list[Path]:
