@@ -37,6 +37,8 @@ ROUNDING_S = 0.003
 #: What an operator or a reload asks for is no restart of the supervisor's own.
 ASKED_FOR = {"operator", "reload", "config", "serve"}
 ENDED = {"released", "expired", "forced"}
+#: A release that was told less than so many seconds before a daemon's last words may not have been stored.
+LAST_WORDS_S = 0.5
 
 
 @dataclass(slots=True)
@@ -59,6 +61,10 @@ class StreamJudge:
         self._replicas: dict[tuple[str, str], _Replica] = {}
         self._ready: dict[str, bool | None] = {}
         self._leases: dict[str, str] = {}
+        self._released: dict[str, float] = {}
+        #: Releases that were told right before a daemon died: they are no promise, and may not have been stored.
+        self._unsure: set[str] = set()
+        self._heard_at = 0.0
         self._revision = 0
         self._jumps = 1
         self.problems: list[str] = []
@@ -106,6 +112,7 @@ class StreamJudge:
                 judges[event.kind](event)
             if event.code == "INTERNAL":
                 self._say(event, "a fault of the daemon's own")
+            self._heard_at = event.at
         return self.problems
 
     def _say(self, event: SeenEvent, problem: str) -> None:
@@ -140,6 +147,8 @@ class StreamJudge:
                 replica.restart_count = 0
                 replica.restarts.clear()
                 replica.breaker = None
+        self._unsure |= {lease for lease, at in self._released.items() if at >= self._heard_at - LAST_WORDS_S}
+        self._released.clear()
         # A daemon goes on from what was stored: what its predecessor said last may not have been.
         for replica in self._replicas.values():
             replica.phase = None
@@ -250,6 +259,8 @@ class StreamJudge:
                 self._say(event, f"granted after it was {before}")
             if self._of(event).phase not in {"ready", "draining"}:
                 self._say(event, f"granted on a replica that is {self._of(event).phase}")
-        elif before in ENDED:
+        elif before in ENDED and not (action == "expired" and lease in self._unsure):
             self._say(event, f"{action} after it was {before}")
+        if action == "released":
+            self._released[lease] = event.at
         self._leases[lease] = str(action)

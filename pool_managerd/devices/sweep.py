@@ -17,6 +17,8 @@ T = TypeVar("T")
 _HOST_PID_NAMESPACE = "pid:[4026531836]"
 #: Linux gives out no pid from here on (PID_MAX_LIMIT): such a pid is of another namespace.
 _PID_LIMIT = 1 << 22
+#: How often a look is begun anew because GPUs came or went under it.
+_LOOKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,37 @@ class Sweeper:
 
         :raises pynvml.NVMLError: if NVML fails as a whole, with an error that says nothing about a GPU.
         """
+        count = self._nvml.nvmlDeviceGetCount()
+        for _ in range(_LOOKS):
+            handles, found, silent, failures = self._enumerate(count)
+            before, count = count, self._nvml.nvmlDeviceGetCount()
+            if count == before:
+                break
+            # One came or went under the look, and those behind it have moved up: what was read is of the wrong ones.
+        if len(failures) > 1 and len(failures) == len(found) + len(silent) and not any(map(_about_a_gpu, failures)):
+            raise failures[0]  # no GPU answers, and not for a reason of its own: it is NVML that fails
+        absent: set[str] = set()
+        for uuid, device in self._known.items():
+            if uuid not in found:
+                fault = silent.get(device.index)
+                health = "lost" if fault is None else _health(fault)
+                as_before = device.health == health and not device.processes
+                found[uuid] = device if as_before else replace(device, health=health, processes=())
+                if fault is None:
+                    absent.add(uuid)
+        self._known, self._absent = found, absent
+        devices = tuple(sorted(found.values(), key=_order))
+        return Sweep(devices, self._judge_residency(devices), handles)
+
+    def _enumerate(
+        self, count: int
+    ) -> tuple[dict[str, Any], dict[str, Device], dict[int, pynvml.NVMLError], list[pynvml.NVMLError]]:
+        """Read the GPUs of so many slots: their handles, what they are, the slots without an answer, all failures."""
         handles: dict[str, Any] = {}
         found: dict[str, Device] = {}
         silent: dict[int, pynvml.NVMLError] = {}
         failures: list[pynvml.NVMLError] = []
-        for slot in range(self._nvml.nvmlDeviceGetCount()):
+        for slot in range(count):
             try:
                 handle = self._nvml.nvmlDeviceGetHandleByIndex(slot)
                 uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
@@ -68,20 +96,7 @@ class Sweeper:
                 # The list of a divided GPU's processes is that of its instances, which have it themselves.
                 found[uuid] = replace(found[uuid], mig=True, processes=())
                 found.update(self._instances(handle, found[uuid]))
-        if len(failures) > 1 and len(failures) == len(found) + len(silent) and not any(map(_about_a_gpu, failures)):
-            raise failures[0]  # no GPU answers, and not for a reason of its own: it is NVML that fails
-        absent: set[str] = set()
-        for uuid, device in self._known.items():
-            if uuid not in found:
-                fault = silent.get(device.index)
-                health = "lost" if fault is None else _health(fault)
-                as_before = device.health == health and not device.processes
-                found[uuid] = device if as_before else replace(device, health=health, processes=())
-                if fault is None:
-                    absent.add(uuid)
-        self._known, self._absent = found, absent
-        devices = tuple(sorted(found.values(), key=_order))
-        return Sweep(devices, self._judge_residency(devices), handles)
+        return handles, found, silent, failures
 
     def forget(self, uuids: Collection[str]) -> None:
         """Remember these GPUs no longer, as far as NVML does not enumerate them any more."""

@@ -15,6 +15,7 @@ from pool_managerd.devices.inventory import Inventory
 from pool_managerd.devices.nvml import load_nvml
 from pool_managerd.devices.simulated import FOREIGN_PID_OFFSET
 from pool_managerd.devices.simulated_folder import GIB, SimulatedFolder
+from pool_managerd.devices.sweep import Sweeper
 
 
 class Watched:
@@ -54,6 +55,38 @@ async def test_it_shows_every_gpu(watched, uuids):
     ]
     assert (snapshot.residency, snapshot.stale, snapshot.source) == ("process", False, "simulated")
     assert watched.inventory.driver_version
+
+
+class Unplugging:
+    """NVML over a folder, of which one GPU is taken away while the GPUs are being enumerated."""
+
+    def __init__(self, folder, gone):
+        self._nvml = load_nvml("simulated", Path(folder.path))
+        self._folder, self._gone = folder, gone
+        self.armed = False
+
+    def __getattr__(self, name):
+        return getattr(self._nvml, name)
+
+    def nvmlDeviceGetHandleByIndex(self, slot):  # noqa: N802 - NVML's own name
+        if slot == 1 and self.armed:
+            self.armed = False
+            self._folder.remove_gpu(self._gone)
+        return self._nvml.nvmlDeviceGetHandleByIndex(slot)
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_a_gpu_that_goes_while_they_are_enumerated_is_the_only_one_lost(tmp_path, gone):
+    folder = SimulatedFolder(tmp_path / "devices").create(gpus=3)
+    uuids = [gpu["uuid"] for gpu in folder.gpus()]
+    nvml = Unplugging(folder, uuids[gone])
+    nvml.nvmlInit()
+    sweeper = Sweeper(nvml, source="simulated")
+    assert {device.health for device in sweeper.sweep().devices} == {"ok"}
+    nvml.armed = True
+    health = {device.uuid: device.health for device in sweeper.sweep().devices}
+    assert health == {uuid: "lost" if uuid == uuids[gone] else "ok" for uuid in uuids}
+    nvml.nvmlShutdown()
 
 
 async def test_a_missing_folder_is_made_with_two_gpus(tmp_path):

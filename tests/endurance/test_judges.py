@@ -116,6 +116,14 @@ def test_a_circuit_that_opened_while_the_disk_was_full_may_be_forgotten_by_the_n
     assert "its circuit is open" in str(judge.hear([event(3, "daemon", to="started"), start]))
 
 
+@pytest.mark.parametrize(("age_s", "fine"), [(0.1, True), (2.0, False)])
+def test_a_release_right_before_a_kill_may_not_have_been_stored(age_s, fine):
+    judge = StreamJudge()
+    told = [*READY, granted(5), lease(6, "released"), event(7, "preload", at=age_s, to="ready")]
+    problems = judge.hear([*told, event(8, "daemon", at=3.0, to="started"), lease(9, "expired")])
+    assert (problems == []) is fine
+
+
 def replica(**changes):
     one = {"replica_id": "r0", "phase": "ready", "ready": True, "live": True, "pid": 7, "last_error": None}
     return one | {"breaker": {"state": "closed"}} | changes
