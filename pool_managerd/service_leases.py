@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 from pool_managerd.core.errors import Code, PoolManagerError, invalid_request
@@ -122,7 +123,7 @@ class ServiceLeases:
         return pool.leases.renewed(lease_id, now=self.host.monotonic(), wall=self.host.clock(), ttl_ms=ttl_ms)
 
     async def release(self, pool_id: str, lease_id: str) -> None:
-        """End a lease; ending it again is fine."""
+        """End a lease; ending it again is fine. It returns once that is stored, or cannot be for now."""
         pool = self.registry.of_lease(pool_id, lease_id)
         lease = pool.leases.end(lease_id, LeaseEnd.RELEASED, "its holder released it")
         if lease is None:
@@ -130,7 +131,10 @@ class ServiceLeases:
         pool.publish_lease(lease, "released", "released by its holder")
         pool.arm_expiry()
         pool.wake()
+        # Posted, because it has ended in any case; the empty commit comes after it.
         self.host.store.post([Delete("lease", lease_id)])
+        with contextlib.suppress(PoolManagerError):
+            await self.host.store.commit([])
 
     def _status(self, pool: Pool, lease: Lease) -> LeaseStatus:
         replica = pool.replicas.get(lease.replica_id)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 from supervisor_world import QUICK, pool, until
@@ -23,6 +25,20 @@ async def give_up(call, after=0):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_release_is_answered_once_it_is_stored(world):
+    async with world() as w:
+        await w.phase("ready")
+        lease = await w.service.acquire_lease("p")
+        with closing(sqlite3.connect(w.place.state / "state.db", isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")  # the store has to wait
+            release = asyncio.create_task(w.service.release_lease("p", lease.lease_id))
+            await until(lambda: [one for one in w.of("lease") if one.details["action"] == "released"])
+            assert not release.done()
+            database.execute("ROLLBACK")
+            await release
+            assert database.execute("SELECT key FROM documents WHERE kind = 'lease'").fetchall() == []
 
 
 async def test_a_pool_becomes_ready_and_drains(world):
