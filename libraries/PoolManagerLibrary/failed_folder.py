@@ -20,9 +20,11 @@ def failed_folder(suite: str, name: str) -> str:
 
 
 def make_failed_folder(folder: Path) -> None:
-    """Make the folder of one scenario, marked as a run's own."""
+    """Make the folder of one scenario, marked as a run's own. One that somebody else has filled stays theirs."""
+    theirs = folder.is_dir() and any(folder.iterdir())
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).touch()
+    if not theirs:
+        (folder / MARK).touch()
 
 
 def kept_files(folder: Path) -> list[str]:

@@ -273,7 +273,7 @@ def arguments(args: Sequence[str]) -> list[Argument]:
 
 
 _SECRET = re.compile(
-    r"^-{1,2}(?:.*[-_])?(?:api[-_]?keys?|(?:auth|access|api|hf|hub|bearer)[-_]?token|token|secrets?|passw(?:or)?d)$",
+    r"^-{1,2}(?:.*[-_])?(?:api[-_]?k(?:e|eys?)?|(?:auth|access|api|hf|hub|bearer)[-_]?token|token|secrets?|passw(?:or)?d)$",
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"^(?:authorization:\s*)?bearer\s+\S", re.IGNORECASE)
@@ -284,7 +284,7 @@ def redact(argv: Sequence[str]) -> list[str]:
     """A copy of an argument list with ``***`` in place of API keys, tokens and passwords.
 
     An option may have several values (vLLM's ``--api-key one two``): every word up to the next option is hidden, and
-    the first one whatever it looks like.
+    the first one whatever it looks like. It may be cut short (``--api-ke``) or go on behind a dot.
     """
     result: list[str] = []
     in_secret = first = False
@@ -294,7 +294,7 @@ def redact(argv: Sequence[str]) -> list[str]:
             first = False
             continue
         name, separator, _ = arg.partition("=")
-        if _SECRET.match(name):
+        if _SECRET.match(name.partition(".")[0]):
             result.append(f"{name}={REDACTED}" if separator else name)
             in_secret = first = not separator
             continue

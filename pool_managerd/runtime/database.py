@@ -62,6 +62,8 @@ class Database:
         self.fresh = fresh
         self._connection = connection
         self.inode = inode
+        # Where the file system cannot share memory there is none, whatever was asked for.
+        self._has_journal = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         self._journal: tuple[int, int] | None = None
 
     @classmethod
@@ -164,8 +166,9 @@ class Database:
             meta = dict(change.meta) if removed is None else {**change.meta, "forgotten": removed}
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
             connection.execute("COMMIT")
-            # Every transaction has one: none there means that it was removed meanwhile.
-            self._journal = self._journal or _inode(f"{self.path}-wal") or _NOWHERE
+            if self._has_journal:
+                # Every transaction has one: none there means that it was removed meanwhile.
+                self._journal = self._journal or _inode(f"{self.path}-wal") or _NOWHERE
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 if connection.in_transaction:

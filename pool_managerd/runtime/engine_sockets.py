@@ -3,14 +3,15 @@
 In the replica's own folder below the state directory: nobody else can write there, no other daemon uses it, and it can
 be written under the unit file's ``ProtectSystem=strict``. A socket's path may be no longer than 107 bytes, and an
 engine that runs as another user cannot enter the state directory. Then they lie in ``TMPDIR``, as the pool's ``env``
-or the daemon's own environment say it, or else in ``/tmp``, under a name that holds the state directory's secret id.
+or the daemon's own environment say it, or else in ``/tmp``, under a name that nobody can know before the engine starts:
+in a folder for everybody, a known one could be taken.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,16 +38,13 @@ def socket_environment(host: Host, pool: PoolConfig, replica_id: str, engine: En
         host.state_dir.work_path(pool.id, replica_id),
         pool.id,
         replica_id,
-        state_id=host.state_id,
         user=pool.user if _is_another(pool.user) else None,
         env=pool.env,
     )
     return {variable: str(stem)}
 
 
-def socket_stem(
-    work_dir: Path, pool_id: str, replica_id: str, *, state_id: str, user: str | None, env: Mapping[str, str]
-) -> Path:
+def socket_stem(work_dir: Path, pool_id: str, replica_id: str, *, user: str | None, env: Mapping[str, str]) -> Path:
     """The absolute path to which the engine adds a suffix for each of its sockets.
 
     :param work_dir: the replica's own folder, which need not be there yet.
@@ -61,10 +59,8 @@ def socket_stem(
     why = f"user {user} cannot enter it"
     if user is None:
         why = f"sockets there have {own_bytes} bytes, {LONGEST} are possible"
-    folder = Path(env.get("TMPDIR") or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - the name holds a secret
-    # A digest, because the ids of pool and replica may take 70 bytes.
-    name = hashlib.sha256(f"{pool_id}/{replica_id}".encode()).hexdigest()[:8]
-    stem = folder / f"pm-{state_id}-{name}"
+    folder = Path(env.get("TMPDIR") or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - the name is a fresh secret
+    stem = folder / f"pm-{secrets.token_hex(8)}"
     problem = None
     if not folder.is_absolute():
         problem = "is no absolute path"

@@ -154,6 +154,6 @@ def _peaks(documents: Iterable[tuple[str, Any]]) -> tuple[dict[str, Peak], dict[
     for key, document in documents:
         try:
             peaks[key] = Peak.from_json(document)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             unusable[key] = error
     return peaks, unusable

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pool_managerd.core.errors import Code, PoolManagerError
-from pool_managerd.core.failures import Failure, FailureClass
+from pool_managerd.core.failures import FailureClass
 from pool_managerd.core.phases import WITH_PROCESS, Phase
 from pool_managerd.core.replica_state import Input, Signal
 from pool_managerd.runtime import announce
@@ -108,7 +108,10 @@ class ReplicaWatch:
         replica, judged, known = self.replica, run.ended, self.replica.state.failure
         if judged is None or judged.cause != "unknown" or replica.forgotten:
             return
-        failure = self._ended(run, told.result(), uptime_s=judged.details["uptime_seconds"])
+        details = judged.details
+        failure = from_exit(
+            run, told.result(), run.last_lines, uptime_s=details["uptime_seconds"], tail=details["log_tail"]
+        )
         failure = replace(failure, failure_class=judged.failure_class)
         if known is not None and known.cause == "unknown" and known.details.get("pid") == run.process.pid:
             replica.signal(Input(Signal.EXPLAINED, failure=failure))
@@ -127,18 +130,14 @@ class ReplicaWatch:
             if run.port_attempts < PORT_ATTEMPTS:
                 replica.work.begin_spawn(partial(replica.starting.respawn, run))
                 return
-        failure = run.ended = self._ended(run, status, uptime_s=replica.host.clock() - run.spawned_at)
+        uptime_s, tail = replica.host.clock() - run.spawned_at, log_tail(replica.log_path, run.log_offset)
+        failure = run.ended = from_exit(run, status, lines, uptime_s=uptime_s, tail=tail)
+        run.last_lines = lines
         if failure.code is Code.ENGINE_EXITED and failure.failure_class is FailureClass.CRASH:
             xid = run.xid
             if xid is not None and replica.host.clock() - xid.at <= EXPLAINS_S:
                 failure = after_xid(failure, xid)
         replica.fail(failure)
-
-    def _ended(self, run: Run, status: ExitStatus, *, uptime_s: float) -> Failure:
-        """What the end of the process means, by its status and its log."""
-        log = self.replica.log_path
-        lines, tail = recent_lines(log, run.judged_from), log_tail(log, run.log_offset)
-        return from_exit(run, status, lines, uptime_s=uptime_s, tail=tail)
 
     def _on_line(self, run: Run, line: str) -> None:
         replica = self.replica

@@ -47,6 +47,7 @@ class Run:
     :param ready_offset: where its log ended when it became Ready; what stands before is no reason of a later end.
     :param xid: the last XID on its devices that may have been its own.
     :param ended: what its end was judged to be.
+    :param last_lines: by which of its log's lines; later ones are its successor's.
     :param heartbeat: wall time of the last good answer to a probe, or ``None`` before the first.
     """
 
@@ -71,6 +72,7 @@ class Run:
     ready_offset: int | None = None
     xid: XidSign | None = None
     ended: Failure | None = None
+    last_lines: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:

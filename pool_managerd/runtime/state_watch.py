@@ -83,7 +83,9 @@ class StateWatch:
                     nearest = False
                 below = folder
         with contextlib.suppress(OSError):
-            followed.setdefault(inotify.add_watch(path, _GONE | _REMOVED).wd, set()).update(STATE_FILES)
+            # A removed journal takes along what was committed, though nothing else is written for long.
+            names = STATE_FILES | {f"{self.state_dir.database.name}-wal"}
+            followed.setdefault(inotify.add_watch(path, _GONE | _REMOVED).wd, set()).update(names)
         return followed
 
     async def _changed(self, inotify: Inotify, followed: dict[int, set[str]]) -> None:

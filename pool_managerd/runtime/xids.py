@@ -117,9 +117,10 @@ class Xids:
             replica
             for pool in self.devices.pools.values()
             for replica in pool.replicas.values()
-            if not uuids.isdisjoint(replica.devices)
-            # With exit code 0, or by its operator, it is at rest, and nothing follows that an XID could explain.
-            and replica.state.phase is not Phase.STOPPED
+            # What runs again by now may have caused it itself, and what is at rest is so for another reason.
+            if replica.run is None
+            and replica.state.phase in {Phase.BACKOFF, Phase.CIRCUIT_OPEN}
+            and not uuids.isdisjoint(replica.devices)
             and replica.state.failure is not None
             and replica.state.failure.code is Code.ENGINE_EXITED
             and replica.state.failure.failure_class is not FailureClass.CONFIGURATION

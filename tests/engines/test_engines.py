@@ -69,6 +69,8 @@ def test_each_of_several_keys_is_left_out_and_what_follows_them_is_not():
     argv = ["--api-key", "-s1", "s2", "s3", "--seed", "7", "s4", "--api-key", "s5"]
     assert redact(argv) == ["--api-key", "***", "***", "***", "--seed", "7", "s4", "--api-key", "***"]
     assert redact(["--api-key=s1", "word"]) == ["--api-key=***", "word"]
+    for cut in ("--api-k", "--api-ke", "--api_ke", "--api-key.x"):
+        assert redact([cut, "s1", "--api-server-count", "2"]) == [cut, "***", "--api-server-count", "2"]
 
 
 def test_arguments_are_read_whichever_way_values_are_attached():

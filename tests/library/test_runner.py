@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from PoolManagerLibrary.failed_folder import kept_files, make_failed_folder
+from PoolManagerLibrary.failed_folder import clear_failed, kept_files, make_failed_folder
 from PoolManagerLibrary.runner import (
     BAD_DATA,
     FEATURE_PATH,
@@ -100,6 +100,15 @@ def test_only_what_an_earlier_run_kept_is_removed_from_the_folder_of_the_results
     assert run([*QUIETLY, "--outputdir", str(folder), str(folder / "robot")], {}, folder) == 0
     assert not own.exists()
     assert sorted(path.name for path in (folder / "failed").rglob("*")) == ["1.png", "notes.txt", "photos"]
+
+
+def test_a_folder_that_somebody_else_has_filled_is_never_marked(folder):
+    theirs = folder / "failed" / "A.A-bad-one"
+    theirs.mkdir(parents=True)
+    (theirs / "notes.txt").write_text("mine")
+    make_failed_folder(theirs)
+    clear_failed(folder)
+    assert (theirs / "notes.txt").read_text() == "mine"
 
 
 def test_a_folder_of_failed_scenarios_goes_when_nothing_is_left_in_it(folder):

@@ -302,6 +302,19 @@ async def test_a_journal_removed_under_the_running_daemon_costs_no_promise(store
     assert found.stdout == "('after',) ('before',)\n"
 
 
+async def test_where_there_can_be_no_journal_none_is_missed(tmp_path, monkeypatch, caplog):
+    connect = sqlite3.connect
+    # As on a file system without shared memory, where SQLite keeps to its older kind of journal.
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda path, **more: connect(f"file:{path}?vfs=unix-dotfile", uri=True, **more)
+    )
+    store = await Store.open(tmp_path / "state.db")
+    for number in range(3):
+        await store.commit([Put("lease", str(number), {})])
+    await store.close()
+    assert not caplog.records
+
+
 async def test_a_commit_waits_its_turn_behind_what_was_kept(store, path):
     availability = Availability(store)
     path.unlink()

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
 from supervisor_world import World, alive, until
@@ -69,6 +71,25 @@ async def test_it_is_missed_when_it_or_a_folder_above_it_is_moved_and_used_again
         await refused(w)
         moved.rename(here.path / what)
         await whole(here, w)
+
+
+async def test_a_removed_journal_is_missed_though_nothing_else_is_written(place):
+    here = place()
+    async with watched(here) as w:
+        journal = here.state / "state.db-wal"
+        journal.unlink()
+        await until(journal.exists)
+        await w.host.store.flush()
+        # As the next daemon would find it; by another process, because closing a file here would take its locks away.
+        program = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT kind FROM documents'))"
+        found = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", program, here.state / "state.db"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "('lease',)" in found.stdout
 
 
 async def test_a_lost_log_is_told_once_for_each_run_and_one_that_is_back_is_not(place):

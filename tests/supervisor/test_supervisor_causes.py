@@ -10,7 +10,6 @@ from supervisor_world import QUICK, pool, until
 
 from pool_managerd.core.errors import Code
 from pool_managerd.core.failures import FailureClass
-from pool_managerd.core.phases import Phase
 from pool_managerd.runtime.exit_status import ExitStatus
 from pool_managerd.runtime.failures import from_exit
 
@@ -165,17 +164,34 @@ async def test_a_cause_that_is_known_once_its_pool_has_left_is_no_news_of_the_ne
         os.waitpid(process.pid, 0)  # noqa: ASYNC222 - it has ended
 
 
-async def test_an_xid_explains_an_end_also_where_the_restart_has_begun(world):
+async def test_a_cause_that_is_known_late_is_not_taken_from_the_lines_of_the_next_engine(world):
     async with world(pool()) as w:
         await w.phase("ready")
-        w.place.control(load_ms=60_000)
+        process = w.replica().run.process
+        process.is_child = False
+        process.send(signal.SIGKILL)
+        await until(lambda: w.replica().state.failure is not None)
+        await w.phase("ready")
+        log = w.replica().log_path
+        with log.open("a") as file:  # as if the next one had written it
+            file.write("0.00.000.001 E CUDA error: an illegal memory access was encountered\n")
+        process.explained.set_result(ExitStatus(code=None, signal="SIGKILL", known=True))
+        told = await until(lambda: [event for event in w.of("phase") if event.details.get("signal") == "SIGKILL"])
+        assert [event.code for event in told] == ["ENGINE_EXITED"]
+        assert "illegal" not in str(told[0].details["log_tail"])
+        os.waitpid(process.pid, 0)  # noqa: ASYNC222 - it has ended
+
+
+async def test_an_xid_once_the_restart_has_begun_is_the_new_engines(world):
+    async with world(pool()) as w:
+        await w.phase("ready")
         w.replica().run.process.send(signal.SIGKILL)
-        await w.phase("loading")
+        await until(lambda: w.replica().state.failure is not None)
+        await w.phase("ready")
         w.place.folder.emit_xid(first(w), 31)
-        (told,) = await until(lambda: w.of("phase", code="DRIVER_ERROR"))
-        assert (told.from_, told.to) == ("loading", "loading")
-        assert w.replica().state.failure.cause == "driver_error"
-        assert w.replica().state.phase is Phase.LOADING
+        await until(lambda: w.of("phase", code="DRIVER_ERROR"))
+        await w.phase("ready")
+        assert w.replica().state.history.driver_failures == 1
 
 
 async def test_an_xid_says_nothing_of_an_engine_that_has_ended_with_exit_code_0(world):
