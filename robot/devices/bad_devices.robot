@@ -109,8 +109,9 @@ A GPU that is lost by ${how} fails its pool until it is back
     The Device Is Well And The Other Pool Undisturbed    ${gpu}    ${other}
 
 It fails without a restart
+    [Documentation]    By whichever of the two words came first.
     [Arguments]    ${gpu}
-    Pool Should Become    ${gpu}    in phase failed    within=2 s
+    Wait Until Pool Phase    ${gpu}    failed    2 s
     Last Error Should Be    ${gpu}    GPU_UNAVAILABLE
     Error Should Name    GPU ${gpu}
     Get Device Field    ${gpu}    health    ==    lost
