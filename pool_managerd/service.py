@@ -143,6 +143,7 @@ class PoolManagerService:
             # Not stored, or its caller went away before it was: then it never happened.
             if not pool.removed:
                 pool.desired, pool.drained = Desired.STOPPED, before
+                pool.stop_what_was_started()
                 pool.post()
             raise
 
@@ -164,17 +165,20 @@ class PoolManagerService:
     async def reset_circuit(self, pool_id: str) -> PoolStatus:
         """Close the breakers of all replicas and make an attempt at once."""
         pool = self.registry.get(pool_id)
-        check_running(self.host)
-        for replica in pool.replicas.values():
-            replica.trigger = "operator"
-            replica.correlation_id = CORRELATION_ID.get()
-            given = Input(Signal.RESET, reason="the circuit was reset by the operator")
-            if pool.desired is Desired.STOPPED and replica.state.phase in AT_REST:
-                replica.signal(Input(Signal.STOP, reason=pool.stopped_because))
-            replica.signal(given)
-        if pool.desired is Desired.RUNNING and pool.activity is None:
-            pool.start_all(trigger="operator", correlation_id=CORRELATION_ID.get())
-        return pool.status()
+        # Not while another call asks the store: what it has set meanwhile may be taken back.
+        async with pool.intent:
+            check_running(self.host)
+            check_present(pool)
+            for replica in pool.replicas.values():
+                replica.trigger = "operator"
+                replica.correlation_id = CORRELATION_ID.get()
+                given = Input(Signal.RESET, reason="the circuit was reset by the operator")
+                if pool.desired is Desired.STOPPED and replica.state.phase in AT_REST:
+                    replica.signal(Input(Signal.STOP, reason=pool.stopped_because))
+                replica.signal(given)
+            if pool.desired is Desired.RUNNING and pool.activity is None:
+                pool.start_all(trigger="operator", correlation_id=CORRELATION_ID.get())
+            return pool.status()
 
     # -- drain -----------------------------------------------------------------------------------------------------
 

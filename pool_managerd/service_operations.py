@@ -109,6 +109,8 @@ class ServiceOperations:
         pool.pending_drain = pending if under_way else None
         drain.activity.can_cancel = under_way and not drain.is_stopping
         if not pool.removed:
+            if not under_way:
+                pool.stop_what_was_started()
             pool.post()
 
     async def reload(

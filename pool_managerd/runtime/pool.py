@@ -330,6 +330,12 @@ class Pool:
             "retired_restarts": self.retired_restarts,
         }
 
+    def stop_what_was_started(self) -> None:
+        """The pool stays stopped after all: what a config reload started, which took it for running, is stopped."""
+        for replica in self.replicas.values():
+            if replica.state.phase in COMING_UP | {Phase.READY}:
+                replica.signal(Input(Signal.STOP, reason=self.stopped_because))
+
     async def commit(self) -> None:
         """Store the pool's own state before a promise is given.
 

@@ -11,7 +11,7 @@ from supervisor_world import QUICK, pool, until
 
 from pool_managerd.api import checks
 from pool_managerd.core.errors import Code, PoolManagerError
-from pool_managerd.core.phases import Desired
+from pool_managerd.core.phases import Desired, Phase
 from pool_managerd.core.restart_values import BreakerState
 from pool_managerd.core.times import parse_rfc3339
 from pool_managerd.runtime import announce, preflight
@@ -324,3 +324,23 @@ async def test_what_cannot_be_killed_is_the_last_error_with_its_time(world):
         error = w.service.get_pool("p").last_error
         assert "4711" in error.message
         assert abs(parse_rfc3339(error.at) - w.host.clock()) < 5
+
+
+async def test_a_reset_during_an_undrain_that_cannot_be_stored_starts_nothing(world):
+    async with world() as w:
+        await w.phase("ready")
+        with closing(sqlite3.connect(w.place.state / "state.db", isolation_level=None)) as database:
+            await w.service.acquire_lease("p")
+            await w.service.drain("p", deadline_ms=300)
+            await w.host.store.flush()
+            database.execute("BEGIN IMMEDIATE")  # the store has to wait, until it gives up
+            undrain = asyncio.create_task(w.service.cancel_drain("p"))
+            await w.phase("stopped")
+            reset = asyncio.create_task(w.service.reset_circuit("p"))
+            with pytest.raises(PoolManagerError) as caught:
+                await undrain
+            assert caught.value.code in {Code.STORE_UNAVAILABLE, Code.CONFLICT}
+            database.execute("ROLLBACK")
+            await reset
+        assert w.pool().desired is Desired.STOPPED
+        assert w.replica().state.phase is Phase.STOPPED

@@ -82,9 +82,17 @@ class LogLineKeywords(Keywords):
         Example:
         | Backoffs Should Have Lasted As Logged | the pool |
         """
-        records = DaemonLogKeywords(self.world).get_daemon_log(pool=name)
-        starts = [epoch(one["time"]) for one in records if one["event"] == "phase" and one["to"] == "preflight"]
-        delayed = [one for one in records if one.get("backoff_ms") is not None]
+        # A line is written a moment after its event was told.
+        records = wait_until(
+            lambda: DaemonLogKeywords(self.world).get_daemon_log(pool=name),
+            lambda found: (
+                (_starts(found) or [0.0])[-1] > max((epoch(one["time"]) for one in _delayed(found)), default=0)
+            ),
+            timeout=2,
+            expected="the log to show the start after the last backoff",
+            show=lambda found: f"{len(found)} lines",
+        ).value
+        starts, delayed = _starts(records), _delayed(records)
         for record in delayed:
             begin = epoch(record["time"])
             following = [start for start in starts if start > begin]
@@ -171,3 +179,11 @@ class LogLineKeywords(Keywords):
             expected=f"lines of {len(wanted)} events",
             show=lambda lines: f"none of {sorted(wanted - lines.keys())}",
         ).value
+
+
+def _starts(records: list[dict[str, Any]]) -> list[float]:
+    return [epoch(one["time"]) for one in records if one["event"] == "phase" and one["to"] == "preflight"]
+
+
+def _delayed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in records if one.get("backoff_ms") is not None]
