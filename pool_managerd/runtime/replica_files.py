@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pool_managerd.core.errors import Code, PoolManagerError
-from pool_managerd.core.events import EventKind
 from pool_managerd.core.phases import Phase
 from pool_managerd.runtime import announce
 from pool_managerd.runtime.run import Run
@@ -97,18 +96,15 @@ class ReplicaFiles:
         if self._log_lost_of is run or replica.log_path.exists():
             return
         self._log_lost_of = run
-        replica.host.bus.publish(
-            EventKind.DAEMON,
-            pool_id=replica.pool_id,
-            replica_id=replica.replica_id,
-            to="warning",
-            code=str(Code.STORE_UNAVAILABLE),
-            reason=f"the log {replica.log_path} of {replica.name} was removed: "
-            "its engine goes on writing into the removed file until its next start",
-            details={
-                "path": str(replica.log_path),
-                "hint": "to have its log again, drain the pool and preload it when it suits you",
-            },
+        announce.warns(
+            replica,
+            PoolManagerError(
+                Code.STORE_UNAVAILABLE,
+                f"the log {replica.log_path} of {replica.name} was removed: "
+                "its engine goes on writing into the removed file until its next start",
+                hint="to have its log again, drain the pool and preload it when it suits you",
+                details={"path": str(replica.log_path)},
+            ),
         )
 
     def remove_handoff(self) -> None:

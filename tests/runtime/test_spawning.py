@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,13 +49,13 @@ def test_an_engines_sockets_lie_in_its_own_folder_whatever_else_cannot_be_writte
 @pytest.mark.parametrize("why", ["a long path", "another user"])
 def test_they_lie_in_tmpdir_where_its_own_folder_will_not_do_under_a_name_that_nobody_knows(tmp_path, why):
     state, user = (tmp_path / ("x" * 100), None) if why == "a long path" else (Path("/s"), "somebody")
-    folder = Path(os.path.realpath("/tmp"))
-    found = [sockets_of(state, user=user, TMPDIR=str(folder))["SHARD_UDS_PATH"] for _ in range(2)]
-    assert [Path(one).parent for one in found] == [folder, folder]
-    assert found[0] != found[1]
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind(f"{found[0]}-999")
-    Path(f"{found[0]}-999").unlink()
+    # Not below tmp_path, which may be too long itself.
+    with tempfile.TemporaryDirectory() as folder:
+        found = [sockets_of(state, user=user, TMPDIR=folder)["SHARD_UDS_PATH"] for _ in range(2)]
+        assert [Path(one).parent for one in found] == [Path(folder), Path(folder)]
+        assert found[0] != found[1]
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(f"{found[0]}-999")
 
 
 @pytest.mark.parametrize("tmpdir", ["/nowhere", "relative", "/", "long"])
