@@ -1,7 +1,8 @@
 """Finding, and at the very end killing, every process that a run has started, however it was detached.
 
-A process belongs to a run when the run's own temporary folder stands in its environment or command line: the
-daemon gets it in both, engines and their children inherit it (their log, config and device folder lie in there).
+A process belongs to a run when the run's own temporary folder stands in its environment or command line, or its
+standard output goes there: the daemon has it in all three, engines and their children at least in the last (their log
+lies in there).
 Run as a program (``python -I -S leftovers.py FOLDER``) it waits for its standard input to close, which happens when
 the run
 ends for whatever reason, SIGKILL included; then it kills what is left and removes the folder. Standard library only.
@@ -34,14 +35,24 @@ def _read(path: str) -> bytes:
     return b"".join(parts)
 
 
+def _output_of(pid: str) -> bytes:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/1").encode()  # noqa: PTH115  # see _read
+    except OSError:
+        return b""
+
+
 def processes_of(*marks: str, but: tuple[int, ...] = ()) -> list[int]:
-    """The living processes that have one of the texts in their environment or command line (zombies do not live)."""
+    """The living processes that have one of the texts in their environment, command line or standard output's path.
+
+    Zombies do not live.
+    """
     needles = [mark.encode() for mark in marks]
     found = []
     for entry in os.listdir("/proc"):  # noqa: PTH208  # see _read
         if not entry.isdigit() or int(entry) in but or int(entry) == os.getpid():
             continue
-        blob = _read(f"/proc/{entry}/environ") + b"\0" + _read(f"/proc/{entry}/cmdline")
+        blob = b"\0".join((_read(f"/proc/{entry}/environ"), _read(f"/proc/{entry}/cmdline"), _output_of(entry)))
         if any(needle in blob for needle in needles):
             state = _read(f"/proc/{entry}/stat").rpartition(b")")[2].split()[:1]
             if state not in ([], [b"Z"], [b"X"]):

@@ -22,6 +22,16 @@ def test_processes_are_found_by_their_mark_and_ended(tmp_path):
         process.wait()
 
 
+def test_a_program_that_names_the_folder_nowhere_is_found_by_where_its_output_goes(tmp_path):
+    with (tmp_path / "engine.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"], stdout=log)
+    try:
+        assert leftovers.kill_all(f"{tmp_path}/") == [process.pid]
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_the_reaper_cleans_up_after_a_run_that_was_killed(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
