@@ -37,7 +37,7 @@ ROUNDING_S = 0.003
 #: What an operator or a reload asks for is no restart of the supervisor's own.
 ASKED_FOR = {"operator", "reload", "config", "serve"}
 ENDED = {"released", "expired", "forced"}
-#: A release that was told less than so many seconds before a daemon's last words may not have been stored.
+#: The end of a lease that was told less than so many seconds before a daemon's last words may not have been stored.
 LAST_WORDS_S = 0.5
 
 
@@ -61,8 +61,8 @@ class StreamJudge:
         self._replicas: dict[tuple[str, str], _Replica] = {}
         self._ready: dict[str, bool | None] = {}
         self._leases: dict[str, str] = {}
-        self._released: dict[str, float] = {}
-        #: Releases that were told right before a daemon died: they are no promise, and may not have been stored.
+        self._ended_at: dict[str, float] = {}
+        #: Leases whose end was told right before a daemon died: that is no promise, and may not have been stored.
         self._unsure: set[str] = set()
         self._heard_at = 0.0
         self._revision = 0
@@ -147,8 +147,8 @@ class StreamJudge:
                 replica.restart_count = 0
                 replica.restarts.clear()
                 replica.breaker = None
-        self._unsure |= {lease for lease, at in self._released.items() if at >= self._heard_at - LAST_WORDS_S}
-        self._released.clear()
+        self._unsure |= {lease for lease, at in self._ended_at.items() if at >= self._heard_at - LAST_WORDS_S}
+        self._ended_at.clear()
         # A daemon goes on from what was stored: what its predecessor said last may not have been.
         for replica in self._replicas.values():
             replica.phase = None
@@ -197,6 +197,9 @@ class StreamJudge:
             self._starting(event, replica)
         if new not in {"backoff", "half_open", "circuit_open"}:
             replica.next_restart_at = None
+        if new == "failed":
+            # Something was missing, such as a GPU that is lost: the trial has shown nothing, and is made again.
+            replica.trials = 0
         replica.phase = new
 
     def _backoff(self, event: SeenEvent, replica: _Replica) -> None:
@@ -259,8 +262,9 @@ class StreamJudge:
                 self._say(event, f"granted after it was {before}")
             if self._of(event).phase not in {"ready", "draining"}:
                 self._say(event, f"granted on a replica that is {self._of(event).phase}")
-        elif before in ENDED and not (action == "expired" and lease in self._unsure):
+        elif before in ENDED and not (action in {"expired", "forced"} and lease in self._unsure):
             self._say(event, f"{action} after it was {before}")
-        if action == "released":
-            self._released[lease] = event.at
+        if action in ENDED:
+            self._unsure.discard(lease)
+            self._ended_at[lease] = event.at
         self._leases[lease] = str(action)
