@@ -57,6 +57,7 @@ from PoolManagerLibrary.keywords.process_ends import ProcessEndKeywords
 from PoolManagerLibrary.keywords.processes import ProcessKeywords
 from PoolManagerLibrary.keywords.programs import ProgramKeywords
 from PoolManagerLibrary.keywords.prometheus import PrometheusKeywords
+from PoolManagerLibrary.keywords.real_gpus import RealGpuKeywords
 from PoolManagerLibrary.keywords.real_triton import RealTritonKeywords
 from PoolManagerLibrary.keywords.reflection import ReflectionKeywords
 from PoolManagerLibrary.keywords.repeated_calls import RepeatedCallKeywords
@@ -186,6 +187,7 @@ class PoolManagerLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             ProcessKeywords,
             ProgramKeywords,
             PrometheusKeywords,
+            RealGpuKeywords,
             RealTritonKeywords,
             ReflectionKeywords,
             RepeatedCallKeywords,

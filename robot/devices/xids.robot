@@ -12,6 +12,19 @@ An application's XID restarts the engine that is alone on the device
     13
     31
 
+Two XIDs of one fault are one failure of the engine
+    [Documentation]    A kernel's misaligned access makes a real driver report 13 and, less than a millisecond later, 31.
+    [Tags]    B-XID-001    B-SUPER-008
+    Given a GPU with 8 GiB
+    And a ready pool    gpu=gpu0    &{QUICK}
+    When XID 13 is reported for the GPU
+    And XID 31 is reported for the GPU
+    Then the pool becomes ready within 3 s
+    And the pool goes through preflight, starting, loading, ready, draining, stopping, backoff, preflight, starting, loading, ready
+    And 2 XIDs of the GPU are told
+    And the pool shows    restart_count 1
+    And engine r0 shows    breaker.driver_failures 1    breaker.failures 0
+
 Of several engines on the device an application's XID restarts the one that shows it
     [Tags]    B-XID-001    B-XID-011
     [Template]    When XID 31 comes, the engine that ${shows it} is restarted and its neighbour is not
@@ -74,6 +87,11 @@ Two ready pools on it
     Define Pool    one    gpu=the GPU    needs=1 GiB    liveness.failures=${1000}    &{QUICK}
     Define Pool    two    gpu=the GPU    needs=1 GiB    liveness.failures=${1000}    &{QUICK}
     Make Ready    every pool
+
+${count:\d+} XIDs of the GPU are told
+    ${uuid} =    Get GPU Uuid    the GPU
+    ${events} =    Get Events    the daemon    kind=xid    device=${uuid}
+    Length Should Be    ${events}    ${count}
 
 The event of the XID names its class ${class:\w+} and both pools, and no reset
     ${one} =    Get Pool Id    one
