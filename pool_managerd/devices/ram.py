@@ -42,6 +42,11 @@ def host_ram_available(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> HostRam:
     return best
 
 
+def host_ram_total(proc: Path = _PROC) -> int:
+    """All memory of the host in bytes."""
+    return _meminfo(proc / "meminfo", "MemTotal")
+
+
 def fit_ram(required: int, ram: HostRam, reservations: Reservations, *, own_key: Key | None = None) -> None:
     """Whether ``required`` bytes of host memory are free beside what loading replicas were promised.
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import psutil
-from prometheus_client import Metric
+from prometheus_client import Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -18,7 +17,8 @@ from pool_managerd.observe.bus import EventBus
 from pool_managerd.observe.logwriter import dropped_lines
 
 #: Every metric's name begins so.
-PREFIX = "pool_managerd_"
+NAMESPACE = "pool_managerd"
+PREFIX = f"{NAMESPACE}_"
 
 _BREAKER_STATES = {"closed": 0, "open": 1, "half_open": 2}
 _log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class StateCollector(Collector):
         self.state = state
         self._bus = bus
         self._version = version
-        self._process = psutil.Process()
+        self._process = ProcessCollector(namespace=NAMESPACE, registry=None)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing, so that registering asks for no state."""
@@ -106,18 +106,7 @@ class StateCollector(Collector):
                 _log.exception("some metrics could not be read")
 
     def _own(self) -> Iterator[Metric]:
-        with self._process.oneshot():
-            cpu = self._process.cpu_times()
-            yield _counter("process_cpu_seconds", "CPU time of the daemon.", cpu.user + cpu.system)
-            yield _gauge(
-                "process_resident_memory_bytes", "Resident memory of the daemon.", self._process.memory_info().rss
-            )
-            yield _gauge("process_open_fds", "Open file descriptors of the daemon.", self._process.num_fds())
-            yield _gauge(
-                "process_start_time_seconds",
-                "When the daemon was started, in seconds since the epoch.",
-                self._process.create_time(),
-            )
+        yield from self._process.collect()
         info = _family("build_info", "The daemon's version; always 1.", "version")
         info.add_metric([self._version], 1)
         yield info

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import psutil
-
 from pool_managerd.core.restart import recent
 from pool_managerd.core.status import DeviceStatus, PoolStatus
-from pool_managerd.devices.ram import host_ram_available
+from pool_managerd.devices.ram import host_ram_available, host_ram_total
 from pool_managerd.devices.reservations import Key
 from pool_managerd.observe.gauges import ReplicaGauges
 from pool_managerd.runtime.descendants import FoundProcess, fresh_table, select_descendants
@@ -91,7 +89,7 @@ class Measured:
     def host_ram(self) -> tuple[int, int] | None:
         """Total and available bytes of host memory, or of the cgroup that leaves the daemon less."""
         ram = host_ram_available()
-        return ram.limit_bytes or psutil.virtual_memory().total, ram.available
+        return ram.limit_bytes or host_ram_total(), ram.available
 
     def store_available(self) -> bool:
         """Whether the state store takes writes."""

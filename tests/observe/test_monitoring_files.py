@@ -86,7 +86,8 @@ def test_the_dashboard_shows_every_metric_but_what_another_one_shows():
     assert sorted(name.removeprefix("pool_managerd_") for name in families - shown) == [
         "adopted_total", "build_info", "circuit_breaker_open_total", "config_reload_total",
         "device_health_transitions_total", "devices_stale", "event_revision",
-        "next_restart_timestamp_seconds", "pool_info", "process_open_fds", "process_start_time_seconds",
+        "next_restart_timestamp_seconds", "pool_info", "process_max_fds", "process_open_fds",
+        "process_start_time_seconds", "process_virtual_memory_bytes",
         "readiness_transitions_total", "replica_info", "restart_storm_total", "restart_total", "slots_free",
     ]  # fmt: skip
 
