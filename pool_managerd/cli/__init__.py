@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -16,9 +17,15 @@ def main() -> None:
         sys.stdout.write(f"pool-managerd {__version__}\n")
         return
     _mend_streams()
+    gc.disable()  # what is imported stays
     from pool_managerd.cli.app import app  # noqa: PLC0415 - not needed above
 
-    app(prog_name="pool-managerd")
+    gc.freeze()
+    gc.enable()
+    try:
+        app(prog_name="pool-managerd")
+    finally:
+        gc.freeze()  # the process ends: nobody needs what looking for garbage would give back
 
 
 def _mend_streams() -> None:
