@@ -25,7 +25,12 @@ A machine without an NVIDIA driver
 
 Bdd-runner is run there on all tests of a real GPU, and on a suite of simulated ones
     VAR    &{environment} =    LD_LIBRARY_PATH=${HIDDEN}
-    Run Suites    --include    gpu    --include    B-PREFLIGHT-026    ${CURDIR}/..    environment=${environment}
+    VAR    ${folder} =    ${CURDIR}/..
+    ${suites} =    Evaluate
+    ...    [one for one in pathlib.Path($folder).glob('*/*.robot') if re.search(r'(?m)^Test Tags.* gpu\\b', one.read_text())]
+    ...    modules=re
+    Run Suites    --include    gpu    --include    B-PREFLIGHT-026    @{suites}    ${CURDIR}/../preflight/simulated_devices.robot
+    ...    environment=${environment}
 
 Each test of a real GPU is skipped, for there is none
     ${tests} =    Get Suite Run Tests
