@@ -192,12 +192,18 @@ def default_options(plan: Plan, folder: Path, results: Path | None = None) -> li
     return options
 
 
-def _value(options: Sequence[str], *names: str) -> str:
+def values_of(options: Sequence[str], *names: str) -> list[str]:
+    """All values that one of robot's options was given."""
+    found = []
     for index, option in enumerate(options):
         name, _, value = option.partition("=")
         if name.lower() in names:
-            return value or options[index + 1]
-    return ""
+            found.append(value or options[index + 1])
+    return found
+
+
+def _value(options: Sequence[str], *names: str) -> str:
+    return next(iter(values_of(options, *names)), "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -236,7 +242,7 @@ def _run(plan: Plan, suites: list[str], folder: Path, results: Path) -> int:
     began = time.time()
     try:
         if plan.parallel > 1:
-            return _pabot(plan.parallel, options, suites)
+            return _pabot(plan.parallel, options, suites, results)
         return _robot(options, suites)
     finally:
         summarise(plan, results, folder, began)
@@ -278,15 +284,26 @@ def _robot(options: list[str], suites: list[str]) -> int:
     return int(run_cli([*options, *suites], exit=False))
 
 
-def _pabot(processes: int, options: list[str], suites: list[str]) -> int:
+def _pabot(processes: int, options: list[str], suites: list[str], results: Path) -> int:
     program = shutil.which("pabot", path=str(Path(sys.executable).parent)) or shutil.which("pabot")
     command = [program] if program else [sys.executable, "-m", "pabot.pabot"]
     # One robot process per share of the suites, so that each starts one daemon only; nothing is shared, so no pabotlib.
     command += ["--command", sys.executable, "-m", "robot", "--end-command"]
     command += ["--processes", str(processes), "--no-pabotlib", "--pabotconsole", "quiet"]
     # pabot forgets which tests were chosen by name when it makes shares; then each suite is a share.
+    ordering = results / ".shares"
     if not has_option(options, "--test", "--task", "-t"):
-        command += ["--chunk"]
+        from PoolManagerLibrary.shares import balance  # noqa: PLC0415  # for a parallel run only
+
+        balanced = balance(
+            [Path(suite) for suite in suites],
+            processes,
+            ordering,
+            suites=values_of(options, "--suite", "-s"),
+            include=values_of(options, "--include", "-i"),
+            exclude=values_of(options, "--exclude", "-e"),
+        )
+        command += ["--ordering", str(ordering)] if balanced else ["--chunk"]
     # pabot keeps what its robots print to itself. Any process can open our pipe by its path.
     reading, writing = os.pipe()
     pipe = f"/proc/{os.getpid()}/fd/{writing}"
@@ -307,6 +324,7 @@ def _pabot(processes: int, options: list[str], suites: list[str]) -> int:
         console.join()
         if ours:
             order.unlink(missing_ok=True)
+        ordering.unlink(missing_ok=True)
         return code
 
 
