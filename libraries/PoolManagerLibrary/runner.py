@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -188,7 +187,7 @@ def default_options(plan: Plan, folder: Path, results: Path | None = None) -> li
     for pattern, anchor, title in TAG_LINKS:
         options += ["--tagstatlink", f"{pattern}:{page}#{anchor}:{title}"]
     if plan.parallel == 1 and not has_option(given, "--console", "--dotted", "--quiet", "-."):
-        options += ["--console", "quiet", "--listener", "PoolManagerLibrary.listener.ProgressListener"]
+        options += ["--console", "quiet", "--listener", "PoolManagerLibrary.progress.ProgressListener"]
     return options
 
 
@@ -285,8 +284,7 @@ def _robot(options: list[str], suites: list[str]) -> int:
 
 
 def _pabot(processes: int, options: list[str], suites: list[str], results: Path) -> int:
-    program = shutil.which("pabot", path=str(Path(sys.executable).parent)) or shutil.which("pabot")
-    command = [program] if program else [sys.executable, "-m", "pabot.pabot"]
+    command = [sys.executable, "-m", "PoolManagerLibrary.parallel"]
     # One robot process per share of the suites, so that each starts one daemon only; nothing is shared, so no pabotlib.
     command += ["--command", sys.executable, "-m", "robot", "--end-command"]
     command += ["--processes", str(processes), "--no-pabotlib", "--pabotconsole", "quiet"]
@@ -307,7 +305,7 @@ def _pabot(processes: int, options: list[str], suites: list[str], results: Path)
     # pabot keeps what its robots print to itself. Any process can open our pipe by its path.
     reading, writing = os.pipe()
     pipe = f"/proc/{os.getpid()}/fd/{writing}"
-    command += ["--listener", f"PoolManagerLibrary.listener.SharedProgressListener:{pipe}", *options, *suites]
+    command += ["--listener", f"PoolManagerLibrary.progress.SharedProgressListener:{pipe}", *options, *suites]
     console = threading.Thread(target=_copy, args=(reading,), name="progress")
     console.start()
     # pabot remembers here in which order it ran the suites; we have no use for that.

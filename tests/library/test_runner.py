@@ -67,7 +67,7 @@ def test_defaults_stand_back_behind_what_is_given(folder):
     options = default_options(parse([]), folder)
     assert ["--outputdir", str(folder / "results")] == options[:2]
     assert "--xunit" in options
-    assert "PoolManagerLibrary.listener.ProgressListener" in options
+    assert "PoolManagerLibrary.progress.ProgressListener" in options
     given = default_options(parse(["-d", "out", "-x", "j.xml", "--console", "dotted"]), folder)
     assert "--outputdir" not in given
     assert "--xunit" not in given
