@@ -14,8 +14,9 @@ from pool_managerd.cli.common import Json, note, print_json, say
 from pool_managerd.cli.errors import Exit
 
 if TYPE_CHECKING:
-    from pool_managerd.config import Config
+    from pool_managerd.config import Config, PoolConfig
     from pool_managerd.config_problems import ConfigProblem
+    from pool_managerd.core.errors import PoolManagerError
 
 #: These two talk to no daemon; they take the options so that a script may pass them to every command.
 _Address = Annotated[str | None, typer.Option("--address", hidden=True)]
@@ -58,7 +59,10 @@ def example_config(
 
 
 def check(file: Path) -> tuple[Config | None, list[ConfigProblem], str | None]:
-    """Check a file's values and, where this host's GPUs can be seen, its masks. Third: what was not checked."""
+    """Check a file's values, the engines' arguments and, where this host's GPUs can be seen, the masks.
+
+    The third value is what was not checked.
+    """
     from pool_managerd.cli.host import look, mask_problems  # noqa: PLC0415 - needed by this command only
     from pool_managerd.config_lines import LineIndex  # noqa: PLC0415
     from pool_managerd.config_load import load_config  # noqa: PLC0415
@@ -69,21 +73,36 @@ def check(file: Path) -> tuple[Config | None, list[ConfigProblem], str | None]:
         config = load_config(file)
     except ConfigError as error:
         return None, list(error.problems), None
+    found, remark = _argument_problems(config), None
     try:
-        snapshot = look(config)
+        found += [(pool, "devices", error) for pool, error in mask_problems(config, look(config))]
     except PoolManagerError as error:
-        return config, [], f"masks were not checked against the GPUs: {error.message}"
+        remark = f"masks were not checked against the GPUs: {error.message}"
     lines = LineIndex(file.read_text(encoding="utf-8-sig"))
     problems = [
         ConfigProblem(
             file=str(config.path or file),
-            line=lines.line(("pool", config.pools.index(pool), "devices")),
-            key=f"pool[{pool.id}].devices",
-            value=error.details.get("devices"),
+            line=lines.line(("pool", config.pools.index(pool), key)),
+            key=f"pool[{pool.id}].{key}",
+            value=error.details.get("argument", error.details.get(key)),
             message=error.message,
             hint=error.hint or "",
             code=error.code,
         )
-        for pool, error in mask_problems(config, snapshot)
+        for pool, key, error in found
     ]
-    return config, problems, None
+    return config, problems, remark
+
+
+def _argument_problems(config: Config) -> list[tuple[PoolConfig, str, PoolManagerError]]:
+    """What each pool's engine refuses of its arguments and environment, as its preflight would."""
+    from pool_managerd.core.errors import PoolManagerError  # noqa: PLC0415 - needed by this command only
+    from pool_managerd.engines import get_engine  # noqa: PLC0415
+
+    problems = []
+    for pool in config.pools:
+        try:
+            get_engine(pool.engine).check_args(pool)
+        except PoolManagerError as error:
+            problems.append((pool, str(error.details.get("field", "args")), error))
+    return problems

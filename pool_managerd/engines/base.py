@@ -199,13 +199,13 @@ class Engine(ABC):
         return None
 
 
-def spillover(argument: str, reason: str) -> PoolManagerError:
-    """A CPU_SPILLOVER that names the argument."""
+def spillover(argument: str, reason: str, *, field: str = "args") -> PoolManagerError:
+    """A CPU_SPILLOVER that names the argument, or the variable where ``field`` is ``env``."""
     return PoolManagerError(
         Code.CPU_SPILLOVER,
-        f"argument {argument!r}: {reason}",
+        f"{'variable' if field == 'env' else 'argument'} {argument!r}: {reason}",
         hint=CPU_HINT,
-        details={"field": "args", "argument": argument},
+        details={"field": field, "argument": argument},
     )
 
 

@@ -172,7 +172,7 @@ class LlamaCpp(Engine):
         check_gpu_only(pool.args)
         for name in getattr(pool, "env", ()):
             if name in _ENVIRONMENT:
-                raise spillover(name, "this variable moves parts of the model to the CPU")
+                raise spillover(name, "it moves parts of the model to the CPU", field="env")
             if name == _RPC_VARIABLE:
                 raise _other_host(f"variable {name!r}", "env", name)
         for argument in arguments(pool.args):

@@ -56,6 +56,21 @@ def test_a_device_that_is_not_there_is_named_with_its_line(run, example):
     assert "INVALID_DEVICE_MASK" in err
 
 
+def test_an_argument_that_the_engine_would_refuse_is_told_beside_a_wrong_mask(run, example):
+    edit(example, 'devices = "0,1"', 'devices = "0,7"')
+    with example.open("a") as file:
+        file.write('[[pool]]\nid = "cpu"\nengine = "llamacpp"\nmodel = "m.gguf"\ndevices = "0"\nshare_devices = true\n')
+        file.write('args = ["--cpu-moe"]\n[[pool]]\nid = "env"\nengine = "llamacpp"\nmodel = "m.gguf"\ndevices = "0"\n')
+        file.write('share_devices = true\n[pool.env]\nLLAMA_ARG_N_GPU_LAYERS = "0"\n')
+    code, out, _ = run("check-config", example, "--json")
+    lines = example.read_text().splitlines()
+    told = {one["key"]: (one["code"], one["value"], one["line"]) for one in json.loads(out)["problems"]}
+    assert code == 2
+    assert told["pool[large].devices"][0] == "INVALID_DEVICE_MASK"
+    assert told["pool[cpu].args"] == ("CPU_SPILLOVER", "--cpu-moe", lines.index('args = ["--cpu-moe"]') + 1)
+    assert told["pool[env].env"][:2] == ("CPU_SPILLOVER", "LLAMA_ARG_N_GPU_LAYERS")
+
+
 def test_faults_as_json(run, example):
     edit(example, 'devices = "0,1"', 'devices = "0,7"')
     code, out, _ = run("check-config", example, "--json")
