@@ -1,6 +1,6 @@
 """Write down how long each suite took, for the shares of parallel runs.
 
-Usage: ``python scripts/suite_times.py results/output.xml``. What that run did not run keeps its time.
+Usage: ``python scripts/suite_times.py results/output.xml``. A suite that this run did not run whole keeps its time.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from PoolManagerLibrary.shares import TIMES
+from robot.api import TestSuite
 
 SUITES = Path(__file__).resolve().parent.parent / "robot"
 
 
 def read_times(output: str) -> dict[str, float]:
-    """Seconds by suite file, of each suite that has tests of its own."""
+    """Seconds by suite file, of each suite that was run with all of its tests."""
     times = {}
     for suite in ET.parse(output).getroot().iter("suite"):  # noqa: S314 - our own run wrote it
-        status = suite.find("status")
-        if suite.find("test") is not None and status is not None:
-            name = Path(suite.attrib["source"]).resolve().relative_to(SUITES).as_posix()
-            times[name] = round(float(status.attrib["elapsed"]), 1)
+        source, status = Path(suite.get("source", "")).resolve(), suite.find("status")
+        if status is None or not source.is_file() or not source.is_relative_to(SUITES):
+            continue
+        if len(suite.findall("test")) == len(TestSuite.from_file_system(source).tests):
+            times[source.relative_to(SUITES).as_posix()] = round(float(status.attrib["elapsed"]), 1)
     return times
 
 

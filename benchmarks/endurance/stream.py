@@ -262,7 +262,7 @@ class StreamJudge:
                 self._say(event, f"granted after it was {before}")
             if self._of(event).phase not in {"ready", "draining"}:
                 self._say(event, f"granted on a replica that is {self._of(event).phase}")
-        elif before in ENDED and not (action in {"expired", "forced"} and lease in self._unsure):
+        elif before in ENDED and lease not in self._unsure:
             self._say(event, f"{action} after it was {before}")
         if action in ENDED:
             self._unsure.discard(lease)

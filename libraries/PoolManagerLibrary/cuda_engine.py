@@ -1,7 +1,7 @@
 """An engine on a real GPU, for the suites tagged ``gpu``: holds memory there, and can do what a faulty kernel does.
 
-``python -m PoolManagerLibrary.cuda_engine --hold BYTES [--host H --port P]``. It takes BYTES of each GPU that it can
-see, through the driver's own library (libcuda.so.1), prints ``holding`` and stays until it is ended. With a port it
+``python -m PoolManagerLibrary.cuda_engine --hold BYTES [--host H --port P]``. It takes BYTES of each whole GPU that it
+can see, through the driver's own library (libcuda.so.1), prints ``holding`` and stays until it is ended. With a port it
 serves ``/health`` (200), ``/gpus`` (the UUIDs of the GPUs that it can see) and ``POST /fault``: a kernel that writes to
 an address that is nobody's, as a bug in an engine's kernel does. The driver ends the context with an XID; the process
 lives on.

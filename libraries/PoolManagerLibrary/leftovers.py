@@ -37,7 +37,7 @@ def _read(path: str) -> bytes:
 
 def _output_of(pid: str) -> bytes:
     try:
-        return os.readlink(f"/proc/{pid}/fd/1").encode()  # noqa: PTH115  # see _read
+        return os.readlink(f"/proc/{pid}/fd/1".encode())  # noqa: PTH115  # see _read; bytes, for a path may be any
     except OSError:
         return b""
 

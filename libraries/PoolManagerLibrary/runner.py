@@ -191,18 +191,12 @@ def default_options(plan: Plan, folder: Path, results: Path | None = None) -> li
     return options
 
 
-def values_of(options: Sequence[str], *names: str) -> list[str]:
-    """All values that one of robot's options was given."""
-    found = []
+def _value(options: Sequence[str], *names: str) -> str:
     for index, option in enumerate(options):
         name, _, value = option.partition("=")
         if name.lower() in names:
-            found.append(value or options[index + 1])
-    return found
-
-
-def _value(options: Sequence[str], *names: str) -> str:
-    return next(iter(values_of(options, *names)), "")
+            return value or options[index + 1]
+    return ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -288,20 +282,8 @@ def _pabot(processes: int, options: list[str], suites: list[str], results: Path)
     # One robot process per share of the suites, so that each starts one daemon only; nothing is shared, so no pabotlib.
     command += ["--command", sys.executable, "-m", "robot", "--end-command"]
     command += ["--processes", str(processes), "--no-pabotlib", "--pabotconsole", "quiet"]
-    # pabot forgets which tests were chosen by name when it makes shares; then each suite is a share.
     ordering = results / ".shares"
-    if not has_option(options, "--test", "--task", "-t"):
-        from PoolManagerLibrary.shares import balance  # noqa: PLC0415  # for a parallel run only
-
-        balanced = balance(
-            [Path(suite) for suite in suites],
-            processes,
-            ordering,
-            suites=values_of(options, "--suite", "-s"),
-            include=values_of(options, "--include", "-i"),
-            exclude=values_of(options, "--exclude", "-e"),
-        )
-        command += ["--ordering", str(ordering)] if balanced else ["--chunk"]
+    command += _shares([*options, *suites], processes, ordering)
     # pabot keeps what its robots print to itself. Any process can open our pipe by its path.
     reading, writing = os.pipe()
     pipe = f"/proc/{os.getpid()}/fd/{writing}"
@@ -324,6 +306,21 @@ def _pabot(processes: int, options: list[str], suites: list[str], results: Path)
             order.unlink(missing_ok=True)
         ordering.unlink(missing_ok=True)
         return code
+
+
+def _shares(arguments: list[str], processes: int, ordering: Path) -> list[str]:
+    """How pabot shall divide the suites: its options."""
+    from robot.errors import DataError  # noqa: PLC0415  # for a parallel run only
+
+    from PoolManagerLibrary.shares import balance, selection  # noqa: PLC0415  # for a parallel run only
+
+    try:
+        # pabot forgets which tests were chosen by name when it makes shares; then each suite is a share.
+        if selection(arguments)[1]["include_tests"]:
+            return []
+        return ["--ordering", str(ordering)] if balance(arguments, processes, ordering) else ["--chunk"]
+    except DataError:
+        return ["--chunk"]  # robot itself will say what is wrong
 
 
 def _copy(descriptor: int) -> None:

@@ -12,30 +12,43 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from robot.api import TestSuite
-from robot.errors import DataError  # type: ignore[import-untyped]  # as units.py
+from robot.conf import RobotSettings  # type: ignore[import-untyped]  # Robot Framework types its API, not this part
+from robot.errors import DataError, Information  # type: ignore[import-untyped]  # the same
+from robot.run import RobotFramework  # type: ignore[import-untyped]  # the same
 
 TIMES = "suite_times.json"
 
 
-def suite_files(
-    paths: Sequence[Path], *, suites: Sequence[str] = (), include: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> dict[str, Path]:
-    """The suite files that robot would run, by their full names; what is chosen is said as robot's options say it.
+def selection(arguments: Sequence[str]) -> tuple[list[Path], dict[str, Any]]:
+    """The paths and the choice of tests in robot's own arguments, as robot understands them.
+
+    :raises DataError: if robot would refuse them.
+    """
+    try:
+        options, paths = RobotFramework().parse_arguments(arguments)
+    except Information as asked:  # --help or --version: pabot answers it
+        raise DataError(str(asked)) from asked
+    return [Path(path) for path in paths], dict(RobotSettings(options).suite_config)
+
+
+def suite_files(paths: Sequence[Path], choice: Mapping[str, Any] | None = None) -> dict[str, Path]:
+    """The suite files that robot would run, by their full names, of which the first word stands for any.
 
     :raises DataError: if nothing is left to be run.
     """
     whole = TestSuite.from_file_system(*(path.resolve() for path in paths))
-    whole.configure(include_suites=suites or None, include_tags=include or None, exclude_tags=exclude or None)
-    return {suite.full_name: Path(suite.source) for suite in _leaves(whole) if suite.source is not None}
+    whole.configure(**choice or {})
+    return dict(_files(whole, ("root",)))
 
 
-def _leaves(suite: TestSuite) -> Iterator[TestSuite]:
-    if suite.tests:
-        yield suite
+def _files(suite: TestSuite, names: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    if suite.tests and suite.source is not None:
+        yield ".".join(names), Path(suite.source)
     for child in suite.suites:
-        yield from _leaves(child)
+        yield from _files(child, (*names, child.name))
 
 
 def read_times(files: Sequence[Path]) -> dict[Path, float]:
@@ -44,9 +57,9 @@ def read_times(files: Sequence[Path]) -> dict[Path, float]:
     for folder in {parent for file in files for parent in file.parents[:2]}:
         try:
             document = json.loads((folder / TIMES).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        times |= {folder / name: float(seconds) for name, seconds in document.items()}
+            times |= {folder / name: float(seconds) for name, seconds in dict(document).items()}
+        except (OSError, ValueError, TypeError):
+            continue  # absent, or no such file: nothing but the balance depends on it
     return times
 
 
@@ -60,8 +73,14 @@ def divide(seconds: Mapping[str, float], count: int) -> list[list[str]]:
     return [names for _, _, names in sorted(shares, key=lambda share: share[1]) if names]
 
 
-def write_ordering(files: Mapping[str, Path], count: int, ordering: Path) -> bool:
-    """Write the shares of these suites as pabot's ordering file; ``False`` where nothing says how long they take."""
+def balance(arguments: Sequence[str], count: int, ordering: Path) -> bool:
+    """Write the shares of a run with these arguments of robot as pabot's ordering file.
+
+    ``False`` where nothing says how long the suites take, or they are so few that there is nothing to be balanced.
+
+    :raises DataError: if robot would refuse the arguments or find no test.
+    """
+    files = suite_files(*selection(arguments))
     times = read_times(list(files.values()))
     known = [times[source] for source in files.values() if source in times]
     if len(files) <= count or not known:
@@ -72,20 +91,3 @@ def write_ordering(files: Mapping[str, Path], count: int, ordering: Path) -> boo
     ordering.parent.mkdir(parents=True, exist_ok=True)
     ordering.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return True
-
-
-def balance(
-    paths: Sequence[Path],
-    count: int,
-    ordering: Path,
-    *,
-    suites: Sequence[str] = (),
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-) -> bool:
-    """Balance a run; ``False`` where it cannot be, and pabot divides the suites or says what is wrong with them."""
-    try:
-        files = suite_files(paths, suites=suites, include=include, exclude=exclude)
-    except DataError:
-        return False
-    return write_ordering(files, count, ordering)

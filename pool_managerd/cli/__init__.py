@@ -25,7 +25,7 @@ def main() -> None:
     try:
         app(prog_name="pool-managerd")
     finally:
-        gc.freeze()  # the process ends: nobody needs what looking for garbage would give back
+        gc.freeze()  # the process ends, and every file was closed by who opened it: no garbage need be looked for
 
 
 def _mend_streams() -> None:

@@ -229,19 +229,21 @@ def bad_model(path: Path, problem: str, *, hint: str | None = None) -> PoolManag
     )
 
 
-def check_readable_file(path: Path) -> None:
-    """Refuse a path that is no readable, non-empty regular file.
+def read_start(path: Path, length: int) -> bytes:
+    """The first bytes of a model file.
 
-    :raises PoolManagerError: MODEL_NOT_FOUND.
+    :raises PoolManagerError: MODEL_NOT_FOUND for a path that is no readable, non-empty regular file.
     """
     try:
         if not path.is_file():
             raise bad_model(path, "is a folder, not a file" if path.is_dir() else "does not exist")
         with path.open("rb") as file:
-            if not file.read(1):
-                raise bad_model(path, "is empty")
+            start = file.read(length)
     except OSError as error:
         raise bad_model(path, f"cannot be read ({error.strerror})") from error
+    if not start:
+        raise bad_model(path, "is empty")
+    return start
 
 
 @dataclass(frozen=True, slots=True)

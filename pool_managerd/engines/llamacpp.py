@@ -20,11 +20,11 @@ from pool_managerd.engines.base import (
     SlotsReport,
     arguments,
     bad_model,
-    check_readable_file,
     completion_canary,
     json_or_none,
     managed,
     progress_of,
+    read_start,
     spillover,
 )
 from pool_managerd.engines.log_lines import ExitClass, LogPattern
@@ -145,7 +145,7 @@ def check_gguf(path: Path) -> None:
 
     :raises PoolManagerError: MODEL_NOT_FOUND with the path and what is wrong with it.
     """
-    check_readable_file(path)
+    read_start(path, 1)
     try:
         gguf.read_model(path)
     except gguf.GgufError as error:

@@ -17,8 +17,7 @@ Two XIDs of one fault are one failure of the engine
     [Tags]    B-XID-001    B-SUPER-008
     Given a GPU with 8 GiB
     And a ready pool    gpu=gpu0    &{QUICK}
-    When XID 13 is reported for the GPU
-    And XID 31 is reported for the GPU
+    When XIDs 13 and 31 are reported for the GPU at once
     Then the pool becomes ready within 3 s
     And the pool goes through preflight, starting, loading, ready, draining, stopping, backoff, preflight, starting, loading, ready
     And 2 XIDs of the GPU are told
@@ -87,6 +86,10 @@ Two ready pools on it
     Define Pool    one    gpu=the GPU    needs=1 GiB    liveness.failures=${1000}    &{QUICK}
     Define Pool    two    gpu=the GPU    needs=1 GiB    liveness.failures=${1000}    &{QUICK}
     Make Ready    every pool
+
+XIDs ${first:\d+} and ${second:\d+} are reported for the GPU at once
+    Emit XID    ${first}    the GPU
+    Emit XID    ${second}    the GPU
 
 ${count:\d+} XIDs of the GPU are told
     ${uuid} =    Get GPU Uuid    the GPU

@@ -26,8 +26,8 @@ A machine without an NVIDIA driver
 Bdd-runner is run there on all tests of a real GPU, and on a suite of simulated ones
     VAR    &{environment} =    LD_LIBRARY_PATH=${HIDDEN}
     VAR    ${folder} =    ${CURDIR}/..
-    ${suites} =    Evaluate
-    ...    [one for one in pathlib.Path($folder).glob('*/*.robot') if re.search(r'(?m)^Test Tags.* gpu\\b', one.read_text())]
+    VAR    ${tagged} =    (?m)^(Test Tags|\\.{3}|\\s+\\[Tags\\]).*\\sgpu(\\s|$)
+    ${suites} =    Evaluate    [one for one in pathlib.Path($folder).glob('*/*.robot') if re.search($tagged, one.read_text())]
     ...    modules=re
     Run Suites    --include    gpu    --include    B-PREFLIGHT-026    @{suites}    ${CURDIR}/../preflight/simulated_devices.robot
     ...    environment=${environment}

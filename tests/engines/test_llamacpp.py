@@ -256,3 +256,25 @@ def test_exits_are_told_apart_by_the_last_lines():
     assert ENGINE.exit_class(1, ["error: invalid argument: --foo"]) == "bad_arguments"
     assert ENGINE.exit_class(1, [STAMP + "E srv    load_model: failed to load model, '/nope.gguf'"]) is None
     assert ENGINE.exit_class(None, [taken]) is None
+
+
+class Vanishing(type(Path())):
+    """A file that is gone once it was opened, as one that is replaced by another program."""
+
+    def open(self, *arguments, **options):
+        file = super().open(*arguments, **options)
+        self.unlink()
+        return file
+
+
+@pytest.mark.parametrize("kind", ["simulated", "llamacpp"])
+def test_a_model_that_vanishes_while_it_is_looked_at_is_a_model_that_is_missing(tmp_path, kind):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF" + bytes(8) + b"x" * 20)
+    with pytest.raises(PoolManagerError) as caught:
+        get_engine(kind).check_model(Vanishing(tmp_path / "model.gguf"))
+    assert caught.value.code is Code.MODEL_NOT_FOUND
+
+
+def test_the_stand_in_looks_once_at_a_model_without_tensors(tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF\x03\x00\x00\x00" + bytes(16))
+    get_engine("simulated").check_model(Vanishing(tmp_path / "model.gguf"))

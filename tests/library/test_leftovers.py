@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -30,6 +31,16 @@ def test_a_program_that_names_the_folder_nowhere_is_found_by_where_its_output_go
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_stranger_whose_output_has_a_name_that_is_no_text_disturbs_nobody(tmp_path):
+    with (tmp_path / os.fsdecode(b"\xff.log")).open("wb") as log:
+        stranger = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"], stdout=log)
+    try:
+        assert leftovers.processes_of("no such mark") == []
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_the_reaper_cleans_up_after_a_run_that_was_killed(tmp_path):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -27,7 +27,9 @@ class RealGpuKeywords(Keywords):
 
     @keyword
     def use_real_gpu(self, alias: str = "real") -> str:
-        """Makes the first real GPU of this host *the GPU*. Returns its UUID; the test is skipped where there is none.
+        """Makes a real GPU of this host that nobody uses *the GPU*. Returns its UUID.
+
+        The test is skipped where there is none.
 
         Example:
         | Use Real GPU |
@@ -35,12 +37,15 @@ class RealGpuKeywords(Keywords):
         self.world.need_local("a GPU of this host")
         try:
             pynvml.nvmlInit()
-            if pynvml.nvmlDeviceGetCount() == 0:
-                raise SkipExecution("There is no real NVIDIA GPU here: the driver shows none.")
-            handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-            gpu = Gpu(alias, pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            idle = [handle for handle in handles if not pynvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+            facts = [(pynvml.nvmlDeviceGetUUID(one), pynvml.nvmlDeviceGetMemoryInfo(one).total) for one in idle]
         except pynvml.NVMLError as error:
             raise SkipExecution(f"There is no real NVIDIA GPU here: {error}") from error
+        if not facts:
+            why = "all that the driver shows are in use." if handles else "the driver shows none."
+            raise SkipExecution(f"There is no real NVIDIA GPU here that is free: {why}")
+        gpu = Gpu(alias, *facts[0])
         self.scenario.gpus[alias] = self.scenario.current_gpu = gpu
         return gpu.uuid
 
@@ -63,24 +68,35 @@ class RealGpuKeywords(Keywords):
         return self.world.define_pool(name, {**values, **settings}).pool_id
 
     @keyword
-    def hold_real_gpu_memory(self, size: str) -> int:
-        """Starts another program that holds memory of the real GPUs until `Release GPU Memory` or the end.
+    def hold_real_gpu_memory(self, size: str, within: timedelta = timedelta(seconds=20)) -> int:
+        """Starts another program that holds memory of *the GPU* until `Release GPU Memory` or the end.
 
         Returns its pid.
 
         Example:
         | Hold Real GPU Memory | 3 GiB |
         """
-        process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE, "--hold", str(parse_size(size))],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
+        log = self.world.root / f"holder-{self.world.next_id()}.log"
+        with log.open("wb") as output:
+            # Where its output goes is what tells of which run it is.
+            process = subprocess.Popen(
+                [sys.executable, "-m", _MODULE, "--hold", str(parse_size(size))],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": self.scenario.gpu("the GPU").uuid},
+                start_new_session=True,
+            )
         self.scenario.memory.setdefault("holders", []).append(process)
         self.scenario.cleanups.append((f"the program that holds {size}", lambda: _end(process)))
-        if process.stdout is None or process.stdout.readline() != b"holding\n":
-            raise ExpectationFailed(f"The other program could not get {size} of the GPU.")
+        wait_until(
+            lambda: log.read_text(encoding="utf-8", errors="replace"),
+            lambda text: text == "holding\n" or process.poll() is not None,
+            timeout=seconds(within),
+            expected=f"another program to hold {size} of the GPU",
+        )
+        if process.poll() is not None:
+            raise ExpectationFailed(f"The other program could not get {size} of the GPU: {log.read_text().strip()}")
         return process.pid
 
     @keyword
@@ -148,5 +164,3 @@ def _as_driver(uuid: str) -> dict[int, int]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
-    with contextlib.suppress(AttributeError):
-        process.stdout.close()  # type: ignore[union-attr]

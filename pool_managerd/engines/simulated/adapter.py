@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pool_managerd.core.errors import Code, PoolManagerError
 from pool_managerd.engines import llamacpp_log
-from pool_managerd.engines.base import Engine, EngineSpec, PoolLike, check_readable_file, json_or_none
+from pool_managerd.engines.base import Engine, EngineSpec, PoolLike, json_or_none, read_start
 from pool_managerd.engines.llamacpp import LlamaCpp, check_gguf, check_gpu_only
 from pool_managerd.engines.log_lines import ExitClass, LogPattern
 from pool_managerd.engines.simulated.options import BY_NAME, convert, flags
@@ -44,9 +44,7 @@ class Simulated(LlamaCpp):
 
         A GGUF file without tensors will do: the stand-in reads no weights.
         """
-        check_readable_file(path)
-        with path.open("rb") as file:
-            start = file.read(16)
+        start = read_start(path, 16)
         if start[:4] == b"GGUF" and start[8:] == bytes(8):
             return
         if start[:4] == b"GGUF" or path.suffix == ".gguf":
