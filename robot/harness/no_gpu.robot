@@ -27,7 +27,8 @@ Bdd-runner is run there on all tests of a real GPU, and on a suite of simulated 
     VAR    &{environment} =    LD_LIBRARY_PATH=${HIDDEN}
     VAR    ${folder} =    ${CURDIR}/..
     VAR    ${tagged} =    (?m)^(Test Tags|\\.{3}|\\s+\\[Tags\\]).*\\sgpu(\\s|$)
-    ${suites} =    Evaluate    [one for one in pathlib.Path($folder).glob('*/*.robot') if re.search($tagged, one.read_text())]
+    ${suites} =    Evaluate
+    ...    list(filter(lambda one, tagged=$tagged: re.search(tagged, one.read_text()), pathlib.Path($folder).glob('*/*.robot')))
     ...    modules=re
     Run Suites    --include    gpu    --include    B-PREFLIGHT-026    @{suites}    ${CURDIR}/../preflight/simulated_devices.robot
     ...    environment=${environment}
