@@ -69,14 +69,15 @@ A kernel that writes where it may not is a driver error of its engine
     And the GPU shows health ok
 
 An engine of a killed daemon is adopted with its memory
-    [Tags]    B-PERSIST-002
+    [Tags]    B-PERSIST-003
     Given a ready pool on the real GPU    2 GiB
     And the pid of the engine is noted
     When the daemon is killed
     And the daemon is started
     Then the pool becomes ready within 2 s
     And the engine is still the same process
-    And the engine was adopted
+    And engine r0 shows    adopted true    restart_count 0    breaker.failures 0
+    And no restart is counted
     And the real GPU is held by    the engine with 2 GiB
 
 A stopped engine leaves nothing on the GPU
@@ -120,6 +121,9 @@ The daemon tells of XID ${xid:\d+} of the class ${class:\w+} once
     Length Should Be    ${events}    1
     Should Be Equal As Integers    ${events}[0][details][xid]    ${xid}
     Should Be Equal    ${events}[0][details][xid_class]    ${class}
+
+No restart is counted
+    Get Metric    restart_total    ==    ${0}    pool=the pool
 
 The engine's environment has ${name:\w+} ${value}
     ${environment} =    Get Engine Process    environ
