@@ -123,7 +123,7 @@ The daemon tells of XID ${xid:\d+} of the class ${class:\w+} once
     Should Be Equal    ${events}[0][details][xid_class]    ${class}
 
 No restart is counted
-    Get Metric    restart_total    ==    ${0}    pool=the pool
+    Get Metric    restart_total    equals    ${0}    pool=the pool
 
 The engine's environment has ${name:\w+} ${value}
     ${environment} =    Get Engine Process    environ

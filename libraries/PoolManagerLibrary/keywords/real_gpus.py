@@ -26,10 +26,10 @@ class RealGpuKeywords(Keywords):
     """Keywords about real GPUs, which need a daemon of the scenario's own with ``devices.source=nvml``."""
 
     @keyword
-    def use_real_gpu(self, alias: str = "real") -> str:
+    def use_real_gpu(self, alias: str = "real", within: timedelta = timedelta(seconds=5)) -> str:
         """Makes a real GPU of this host that nobody uses *the GPU*. Returns its UUID.
 
-        The test is skipped where there is none.
+        The test is skipped where there is none, also ``within`` that time.
 
         Example:
         | Use Real GPU |
@@ -37,15 +37,15 @@ class RealGpuKeywords(Keywords):
         self.world.need_local("a GPU of this host")
         try:
             pynvml.nvmlInit()
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-            idle = [handle for handle in handles if not pynvml.nvmlDeviceGetComputeRunningProcesses(handle)]
-            facts = [(pynvml.nvmlDeviceGetUUID(one), pynvml.nvmlDeviceGetMemoryInfo(one).total) for one in idle]
+            if pynvml.nvmlDeviceGetCount() == 0:
+                raise SkipExecution("There is no real NVIDIA GPU here: the driver shows none.")
+            # An engine that was killed holds its memory for a moment.
+            idle = wait_until(_idle, bool, timeout=seconds(within), expected="a GPU that nobody uses").value
         except pynvml.NVMLError as error:
             raise SkipExecution(f"There is no real NVIDIA GPU here: {error}") from error
-        if not facts:
-            why = "all that the driver shows are in use." if handles else "the driver shows none."
-            raise SkipExecution(f"There is no real NVIDIA GPU here that is free: {why}")
-        gpu = Gpu(alias, *facts[0])
+        except ExpectationFailed as error:
+            raise SkipExecution("There is no real NVIDIA GPU here that is free: all are in use.") from error
+        gpu = Gpu(alias, *idle[0])
         self.scenario.gpus[alias] = self.scenario.current_gpu = gpu
         return gpu.uuid
 
@@ -154,6 +154,16 @@ class RealGpuKeywords(Keywords):
         devices = self.must(self.operate("devices")).body["devices"]
         device = next(one for one in devices if one["uuid"] == uuid)
         return [(one["pid"], int(one["used_bytes"] or 0), one["pool_id"]) for one in device["holders"]]
+
+
+def _idle() -> list[tuple[str, int]]:
+    """UUID and bytes of each GPU that no process computes on."""
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    return [
+        (pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+        for handle in handles
+        if not pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    ]
 
 
 def _as_driver(uuid: str) -> dict[int, int]:
