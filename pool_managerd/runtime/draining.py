@@ -18,7 +18,7 @@ from pool_managerd.runtime.replica import Replica
 
 #: Engines can't say by themselves that a slot became idle, so a waiting drain asks this often, in seconds.
 BUSY_POLL_S = 0.1
-#: How long an engine may take to answer how many slots are busy, in seconds; silence counts as idle.
+#: How long an engine may take to answer how many slots are busy, in seconds.
 BUSY_TIMEOUT_S = 1.0
 
 

@@ -112,6 +112,7 @@ async def learn(run: Run, pool: PoolConfig) -> None:
     body = await ask(run, run.engine.slots_path, timeout_s)
     report = run.engine.parse_slots(body) if body is not None else None
     run.slots = report.total if report is not None and report.total is not None else pool.slots
+    run.tells_busy = report is not None and report.busy is not None
     if pool.engine_version:
         run.version = pool.engine_version
         return
@@ -144,10 +145,14 @@ async def _output_of(command: tuple[str, ...], timeout_s: float) -> str:
 
 
 async def busy_slots(run: Run, timeout_s: float) -> int | None:
-    """How many of the engine's slots are at work, leased or not; ``None`` if it doesn't say."""
+    """How many of the engine's slots are at work, leased or not; ``None`` if it doesn't say.
+
+    One that says it and is silent now counts as at work: it may be too busy to answer.
+    """
     body = await ask(run, run.engine.slots_path, timeout_s)
     report = run.engine.parse_slots(body) if body is not None else None
-    return None if report is None else report.busy
+    busy = None if report is None else report.busy
+    return 1 if busy is None and run.tells_busy else busy
 
 
 async def check_residency(host: Host, run: Run, after: DevicesSnapshot) -> None:

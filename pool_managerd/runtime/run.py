@@ -48,6 +48,7 @@ class Run:
     :param xid: the last XID on its devices that may have been its own.
     :param ended: what its end was judged to be.
     :param last_lines: by which of its log's lines; later ones are its successor's.
+    :param tells_busy: it says how many of its slots are at work: then its silence does not mean that none is.
     :param heartbeat: wall time of the last good answer to a probe, or ``None`` before the first.
     """
 
@@ -65,6 +66,7 @@ class Run:
     fixed_port: bool = False
     port_attempts: int = 0
     slots: int = 0
+    tells_busy: bool = False
     version: str | None = None
     heartbeat: float | None = None
     probe_failures: int = 0

@@ -30,6 +30,15 @@ Traffic without a lease is cut off at the deadline too
     And it takes at most 2 s
     And the completion is cut off within 1 s
 
+An engine that tells nothing now may be at work, and is waited for until the deadline
+    [Tags]    B-DRAIN-019    OC-POOL-3010
+    Given a ready pool    liveness.failures=${1000}    stop.grace_ms=200 ms
+    And the engine hangs
+    When a caller waits 10 s for the drain of the pool    deadline=700 ms
+    Then the answer's outcome is forced
+    And it takes at least 700 ms
+    And it takes at most 3 s
+
 A deadline of 0 stops at once, by the stop ladder
     [Tags]    B-DRAIN-018    OC-POOL-3010
     Given a ready pool whose engine ignores SIGTERM    stop.grace_ms=200 ms    drain.deadline_ms=30 s
