@@ -312,15 +312,17 @@ def _shares(arguments: list[str], processes: int, ordering: Path) -> list[str]:
     """How pabot shall divide the suites: its options."""
     from robot.errors import DataError  # noqa: PLC0415  # for a parallel run only
 
-    from PoolManagerLibrary.shares import balance, selection  # noqa: PLC0415  # for a parallel run only
+    from PoolManagerLibrary.shares import balance, selection, suite_files  # noqa: PLC0415  # for a parallel run only
 
     try:
+        paths, choice = selection(arguments)
         # pabot forgets which tests were chosen by name when it makes shares; then each suite is a share.
-        if selection(arguments)[1]["include_tests"]:
+        if choice["include_tests"]:
             return []
-        return ["--ordering", str(ordering)] if balance(arguments, processes, ordering) else ["--chunk"]
+        balanced = balance(suite_files(paths, choice), processes, ordering)
     except DataError:
         return ["--chunk"]  # robot itself will say what is wrong
+    return ["--ordering", str(ordering)] if balanced else ["--chunk"]
 
 
 def _copy(descriptor: int) -> None:

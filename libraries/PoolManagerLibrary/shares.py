@@ -73,14 +73,11 @@ def divide(seconds: Mapping[str, float], count: int) -> list[list[str]]:
     return [names for _, _, names in sorted(shares, key=lambda share: share[1]) if names]
 
 
-def balance(arguments: Sequence[str], count: int, ordering: Path) -> bool:
-    """Write the shares of a run with these arguments of robot as pabot's ordering file.
+def balance(files: Mapping[str, Path], count: int, ordering: Path) -> bool:
+    """Write the shares of these suites as pabot's ordering file.
 
-    ``False`` where nothing says how long the suites take, or they are so few that there is nothing to be balanced.
-
-    :raises DataError: if robot would refuse the arguments or find no test.
+    ``False`` where nothing says how long they take, or they are so few that there is nothing to be balanced.
     """
-    files = suite_files(*selection(arguments))
     times = read_times(list(files.values()))
     known = [times[source] for source in files.values() if source in times]
     if len(files) <= count or not known:

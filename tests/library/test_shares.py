@@ -43,7 +43,7 @@ def test_shares_are_written_by_what_the_suites_took_and_one_that_is_new_counts_a
         suite(robot, name)
     (robot / shares.TIMES).write_text(json.dumps({"api/long.robot": 9, "api/short.robot": 1, "api/gone.robot": 99}))
     ordering = tmp_path / "results" / "ordering"
-    assert shares.balance([str(robot)], 2, ordering)
+    assert shares.balance(files(robot), 2, ordering)
     assert ordering.read_text().split("\n") == [
         "{",
         "--suite root.Api.Long",
@@ -63,7 +63,7 @@ def test_without_times_the_shares_are_left_to_pabot(tmp_path, text):
         suite(robot, f"api/{number}.robot")
     if text is not None:
         (robot / shares.TIMES).write_text(text)
-    assert not shares.balance([str(robot)], 2, tmp_path / "ordering")
+    assert not shares.balance(files(robot), 2, tmp_path / "ordering")
     assert not (tmp_path / "ordering").exists()
 
 
@@ -71,7 +71,7 @@ def test_without_times_the_shares_are_left_to_pabot(tmp_path, text):
 def test_what_robot_would_refuse_is_left_to_it(tmp_path, arguments):
     robot = suite(tmp_path / "robot", "api/one.robot").parent
     with pytest.raises(DataError):
-        shares.balance([*arguments, str(robot)] if arguments != ["--include"] else arguments, 2, tmp_path / "ordering")
+        files(*arguments, *([] if arguments == ["--include"] else [robot]))
 
 
 def test_each_folder_of_suites_has_times():

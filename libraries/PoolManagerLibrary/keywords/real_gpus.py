@@ -15,6 +15,7 @@ from robot.api.deco import keyword
 
 from PoolManagerLibrary.errors import ExpectationFailed
 from PoolManagerLibrary.keywords.base import Keywords
+from PoolManagerLibrary.operations import call
 from PoolManagerLibrary.scenario import Gpu
 from PoolManagerLibrary.units import parse_size, seconds, show_size
 from PoolManagerLibrary.waiting import wait_until
@@ -151,7 +152,7 @@ class RealGpuKeywords(Keywords):
         )
 
     def _holders(self, uuid: str) -> list[tuple[int, int, str | None]]:
-        devices = self.must(self.operate("devices")).body["devices"]
+        devices = self.must(call(self.daemon, "devices")).body["devices"]
         device = next(one for one in devices if one["uuid"] == uuid)
         return [(one["pid"], int(one["used_bytes"] or 0), one["pool_id"]) for one in device["holders"]]
 
